@@ -1,0 +1,2 @@
+//! tallow
+fn main() {}

@@ -1,0 +1,299 @@
+//! Sets of templates, and which of a set's templates a row gets.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::nearest::nearest;
+use crate::random::Random;
+use crate::row::Row;
+use crate::template::Template;
+
+const NAMED: [(&str, &str); 3] = [
+    ("alpaca", include_str!("../../../data/templates/alpaca.toml")),
+    ("dialogue-summary", include_str!("../../../data/templates/dialogue-summary.toml")),
+    ("dialogue-summary-flan", include_str!("../../../data/templates/dialogue-summary-flan.toml")),
+];
+
+/// How a row's template is chosen among those that are for the row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    /// The first of them.
+    #[default]
+    First,
+    /// One drawn by a hash of the seed and the row's number.
+    Drawn,
+}
+
+/// Templates for one kind of rows.
+///
+/// A set is written as TOML:
+///
+/// ```toml
+/// choice = "drawn"                # or "first", which is the default
+///
+/// [[template]]
+/// name = "with-input"
+/// when = ["input"]                # optional: only for rows in which these columns hold something
+/// inversion = true                # optional: asks for the task's input, given its output
+/// prompt = "{{ instruction }} {{ input }}"
+/// target = "{{ output }}"
+/// ```
+#[derive(Debug)]
+pub struct TemplateSet {
+    name: String,
+    choice: Choice,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    template: Template,
+    when: Vec<String>,
+    inversion: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetFile {
+    #[serde(default)]
+    choice: Choice,
+    template: Vec<EntryFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryFile {
+    name: String,
+    #[serde(default)]
+    when: Vec<String>,
+    #[serde(default)]
+    inversion: bool,
+    prompt: String,
+    target: String,
+}
+
+impl TemplateSet {
+    /// A set that comes with this crate: see [`names`](Self::names).
+    ///
+    /// # Errors
+    ///
+    /// A name that is not known; the error lists those that are, and the nearest.
+    pub fn named(name: &str) -> Result<Self> {
+        match NAMED.iter().find(|(known, _)| *known == name) {
+            Some((name, text)) => Self::from_toml(name, text),
+            None => Err(Error::UnknownTemplates {
+                name: name.into(),
+                nearest: nearest(name, Self::names()).unwrap_or_default().into(),
+                known: Self::names().map(String::from).collect(),
+            }),
+        }
+    }
+
+    /// The names of the sets that come with this crate.
+    ///
+    /// `alpaca`: instructions with and without an input (columns `instruction`, `input`, `output`).
+    /// `dialogue-summary`: one plain prompt (columns `dialogue`, `summary`).
+    /// `dialogue-summary-flan`: ten wordings of it, three of them inversions, one drawn for each row.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMED.iter().map(|(name, _)| *name)
+    }
+
+    /// A set of one template, given as text.
+    ///
+    /// # Errors
+    ///
+    /// A syntax error in either text.
+    pub fn inline(prompt: &str, target: &str) -> Result<Self> {
+        let template = Template::new("inline", prompt, target)?;
+        let entries = vec![Entry { template, when: Vec::new(), inversion: false }];
+        Ok(Self { name: "inline".into(), choice: Choice::First, entries })
+    }
+
+    /// A set written as TOML, in the form shown [above](Self). `name` is what messages call the set.
+    ///
+    /// # Errors
+    ///
+    /// Text that is not of that form, a set without templates, two templates of one name, a syntax error in a
+    /// template.
+    pub fn from_toml(name: &str, text: &str) -> Result<Self> {
+        let refuse = |reason: String| Error::TemplateSet { set: name.into(), reason };
+        let file: SetFile = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        if file.template.is_empty() {
+            return Err(refuse("it has no templates".into()));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = file.template.iter().find(|entry| !seen.insert(&entry.name)) {
+            return Err(refuse(format!("two templates are called `{}`", twice.name)));
+        }
+        let alone = file.template.len() == 1;
+        let compile = |entry: EntryFile| {
+            let full = if alone { name.to_string() } else { format!("{name}/{}", entry.name) };
+            let template = Template::new(full, &entry.prompt, &entry.target)?;
+            Ok(Entry { template, when: entry.when, inversion: entry.inversion })
+        };
+        let entries = file.template.into_iter().map(compile).collect::<Result<_>>()?;
+        Ok(Self { name: name.into(), choice: file.choice, entries })
+    }
+
+    /// Reads a set of your own from a TOML file.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not there or cannot be read, and those of [`from_toml`](Self::from_toml).
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::FileNotFound { path: path.into() },
+            _ => Error::Read { path: path.into(), source },
+        })?;
+        Self::from_toml(&path.display().to_string(), &text)
+    }
+
+    /// The set's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The templates, in the order of the set.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.entries.iter().map(|entry| &entry.template)
+    }
+
+    /// Takes out the inversions: an evaluation asks for the task itself.
+    pub fn without_inversions(mut self) -> Self {
+        self.entries.retain(|entry| !entry.inversion);
+        self
+    }
+
+    /// The templates that the row numbered `index` may get, whatever the seed.
+    pub(crate) fn candidates<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Template> {
+        let fits = |entry: &&Entry| entry.when.iter().all(|column| row.has_content(column));
+        let limit = match self.choice {
+            Choice::First => 1,
+            Choice::Drawn => usize::MAX,
+        };
+        self.entries.iter().filter(fits).map(|entry| &entry.template).take(limit)
+    }
+
+    /// The template of a row: the same for the same set, seed, `index` (the row's number in its file, from 0) and
+    /// filled columns.
+    ///
+    /// # Errors
+    ///
+    /// A row that no template is for.
+    pub fn template_for(&self, row: &Row, index: usize, seed: u64) -> Result<&Template> {
+        let candidates: Vec<&Template> = self.candidates(row).collect();
+        match candidates.len() {
+            0 => Err(Error::NoTemplate { origin: row.origin.clone(), set: self.name.clone() }),
+            count => Ok(candidates[Random::new(seed, index as u64).below(count)]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::Origin;
+    use crate::template::Part;
+    use serde_json::{Value, json};
+
+    fn row(fields: Value) -> Row {
+        let Value::Object(fields) = fields else { panic!("a row is an object") };
+        Row { fields, origin: Origin::new(Path::new("rows.jsonl"), 1) }
+    }
+
+    fn prompt_and_target(set: &TemplateSet, fields: Value) -> (String, String) {
+        let row = row(fields);
+        let template = set.template_for(&row, 0, 0).unwrap();
+        (template.render(Part::Prompt, &row).unwrap(), template.render(Part::Target, &row).unwrap())
+    }
+
+    #[test]
+    fn the_plain_dialogue_prompt() {
+        let set = TemplateSet::named("dialogue-summary").unwrap();
+        assert_eq!(set.templates().count(), 1);
+        let (prompt, target) = prompt_and_target(&set, json!({"dialogue": "A: Hi.\nB: Bye.", "summary": "Short. "}));
+        assert_eq!(prompt, "Summarize the following conversation.\n\nA: Hi.\nB: Bye.\n\nSummary:");
+        assert_eq!(target, "Short.");
+    }
+
+    #[test]
+    fn alpaca_has_two_forms() {
+        let set = TemplateSet::named("alpaca").unwrap();
+        let (prompt, target) = prompt_and_target(&set, json!({"instruction": "Add.", "input": "1 2", "output": "3"}));
+        assert!(prompt.ends_with("### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:"), "{prompt}");
+        assert_eq!(target, "3");
+        for fields in [
+            json!({"instruction": "Add.", "output": "3"}),
+            json!({"instruction": "Add.", "output": "3", "input": ""}),
+            json!({"instruction": "Add.", "output": "3", "input": null}),
+        ] {
+            let (prompt, _) = prompt_and_target(&set, fields);
+            assert!(prompt.ends_with("### Instruction:\nAdd.\n\n### Response:"), "{prompt}");
+        }
+    }
+
+    #[test]
+    fn drawn_templates_are_spread_and_repeatable() {
+        let set = TemplateSet::named("dialogue-summary-flan").unwrap();
+        let row = row(json!({"dialogue": "A: Hi.", "summary": "Short."}));
+        let draw = |index, seed| set.template_for(&row, index, seed).unwrap().name().to_string();
+        let mut counts = std::collections::HashMap::new();
+        for index in 0..10_000 {
+            *counts.entry(draw(index, 1)).or_insert(0_i32) += 1;
+        }
+        assert_eq!(counts.len(), 10);
+        // 1,000 expected, standard deviation 30.
+        assert!(counts.values().all(|count| (count - 1000).abs() < 150), "{counts:?}");
+        assert!((0..100).all(|index| draw(index, 7) == draw(index, 7)));
+        assert!((0..100).any(|index| draw(index, 7) != draw(index, 8)));
+    }
+
+    #[test]
+    fn inversions_ask_for_the_dialogue() {
+        let set = TemplateSet::named("dialogue-summary-flan").unwrap();
+        let asks_for = |column: &str| {
+            let of = |part, name: &str| move |template: &&Template| template.columns(part).contains(name);
+            let other = if column == "summary" { "dialogue" } else { "summary" };
+            set.templates().filter(of(Part::Target, column)).filter(of(Part::Prompt, other)).count()
+        };
+        assert_eq!((asks_for("summary"), asks_for("dialogue")), (7, 3));
+        let set = set.without_inversions();
+        assert_eq!(set.templates().count(), 7);
+        assert!(set.templates().all(|template| template.columns(Part::Target).contains("summary")));
+    }
+
+    #[test]
+    fn unknown_names_list_the_known_ones() {
+        assert_eq!(
+            TemplateSet::named("dialog-summary").unwrap_err().to_string(),
+            "no template set `dialog-summary`; did you mean `dialogue-summary`? \
+             Known sets: alpaca, dialogue-summary, dialogue-summary-flan"
+        );
+    }
+
+    #[test]
+    fn sets_that_are_not_well_formed() {
+        let refuse = |text| TemplateSet::from_toml("mine", text).unwrap_err().to_string();
+        let entry = "[[template]]\nname = \"a\"\nprompt = \"p\"\ntarget = \"t\"\n";
+        assert_eq!(refuse("template = []"), "template set `mine`: it has no templates");
+        let twice = refuse(&format!("{entry}{entry}"));
+        assert_eq!(twice, "template set `mine`: two templates are called `a`");
+        let unknown = refuse(&format!("{entry}wen = [\"x\"]\n"));
+        assert!(unknown.contains("unknown field `wen`") && unknown.contains("`when`"), "{unknown}");
+        let nowhere = TemplateSet::from_file(Path::new("nowhere.toml")).unwrap_err().to_string();
+        assert_eq!(nowhere, "nowhere.toml: no such file");
+    }
+
+    #[test]
+    fn rows_that_no_template_is_for() {
+        let text = "[[template]]\nname = \"a\"\nwhen = [\"x\"]\nprompt = \"p\"\ntarget = \"t\"\n";
+        let set = TemplateSet::from_toml("mine", text).unwrap();
+        let message = set.template_for(&row(json!({"x": " "})), 0, 0).unwrap_err().to_string();
+        assert_eq!(message, "rows.jsonl:1: no template of set `mine` is for this row");
+        assert!(set.template_for(&row(json!({"x": "filled"})), 0, 0).is_ok());
+    }
+}

@@ -1,0 +1,107 @@
+//! Matrix products over strided views, with accumulation, by the `gemm` crate.
+
+use gemm::Parallelism;
+
+use crate::trace;
+
+/// A matrix within a slice: element (i, j) at `i * row_stride + j * col_stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// A row-major matrix at the start of `data`, its rows `stride` apart.
+    pub fn strided(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(rows == 0 || data.len() >= (rows - 1) * stride + cols, "a view lies within its slice");
+        Self { data, rows, cols, row_stride: stride, col_stride: 1 }
+    }
+
+    /// A contiguous row-major matrix.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+
+    /// Its transpose.
+    pub fn t(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+}
+
+/// The threads of the current pool.
+pub(crate) fn all_threads() -> Parallelism {
+    match rayon::current_num_threads() {
+        1 => Parallelism::None,
+        n => Parallelism::Rayon(n),
+    }
+}
+
+/// y = scale a b, or y += scale a b; y is contiguous, (a.rows, b.cols).
+pub(crate) fn gemm(y: &mut [f32], a: View, b: View, scale: f32, accumulate: bool) {
+    assert_eq!(y.len(), a.rows * b.cols, "the output of a product");
+    // SAFETY: y has the size of the product and is borrowed mutably.
+    unsafe { gemm_at(y.as_mut_ptr(), b.cols, a, b, scale, accumulate, all_threads()) }
+}
+
+/// y = scale a b, or y += scale a b; y is row-major, (a.rows, b.cols), its rows `stride` apart.
+///
+/// # Safety
+/// The rows of y must be valid for writes, and nothing else may touch them meanwhile.
+pub(crate) unsafe fn gemm_at(
+    y: *mut f32,
+    stride: usize,
+    a: View,
+    b: View,
+    scale: f32,
+    accumulate: bool,
+    threads: Parallelism,
+) {
+    let (m, k, n) = (a.rows, a.cols, b.cols);
+    assert_eq!(k, b.rows, "the inner sizes of a product");
+    trace::product(m, k, n);
+    let strides = |view: &View| (view.col_stride as isize, view.row_stride as isize);
+    let ((a_cols, a_rows), (b_cols, b_rows)) = (strides(&a), strides(&b));
+    let (a, b) = (a.data.as_ptr(), b.data.as_ptr());
+    // SAFETY: the caller answers for y; a and b were checked when their views were made.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            y,
+            1,
+            stride as isize,
+            accumulate,
+            a,
+            a_cols,
+            a_rows,
+            b,
+            b_cols,
+            b_rows,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            threads,
+        )
+    }
+}

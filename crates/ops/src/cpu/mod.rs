@@ -1,0 +1,36 @@
+//! What the CPU kernels share: access to a tensor's values, vectorised loops, matrix products.
+
+mod access;
+pub(crate) mod gemm;
+pub(crate) mod simd;
+
+use candle_core::Device;
+
+pub(crate) use access::{Values, fill, overwrite, scratch, tensor, tokens, values};
+
+use crate::Kernels;
+
+/// Kernels for the CPU: one pass over memory each, on the threads of the current rayon pool.
+///
+/// Whoever deals a batch's rows to shards runs each in a pool of one thread; everything else, generation
+/// for one, runs in a pool of all and shares the work of each operation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+impl Kernels for Cpu {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn device(&self) -> &Device {
+        &Device::Cpu
+    }
+}
+
+/// Values to a task: large enough to hide the scheduling, small enough for the second-level cache.
+pub(crate) const TASK: usize = 32 * 1024;
+
+/// Rows to a task, for rows of `cols` values.
+pub(crate) fn task_rows(cols: usize) -> usize {
+    (TASK / cols.max(1)).max(1)
+}

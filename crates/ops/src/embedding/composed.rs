@@ -1,0 +1,16 @@
+use candle_core::Tensor;
+
+use super::EmbeddingKernel;
+use crate::composed::{Composed, deliver};
+use crate::{Dest, Result};
+
+impl EmbeddingKernel for Composed {
+    fn embedding(&self, table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+        Ok(table.index_select(ids, 0)?)
+    }
+
+    fn embedding_backward(&self, dest: Dest, dy: &Tensor, ids: &Tensor, rows: usize) -> Result<Tensor> {
+        let table = dy.zeros_like()?.narrow(0, 0, 1)?.broadcast_as((rows, dy.dim(1)?))?.contiguous()?;
+        deliver(dest, table.index_add(ids, dy, 0)?)
+    }
+}

@@ -1,0 +1,65 @@
+use candle_core::Tensor;
+
+use crate::tape::Target;
+use crate::{Dest, Gradients, Matrix, Result, Tape, Traced, trace};
+
+/// y = x W^T + residual: x (n, in), W (out, in), residual (n, out) -> (n, out).
+///
+/// Backward: dx = dy W, dW = dy^T x where the weight is trained, and the residual receives dy itself.
+/// With a frozen weight nothing of x is kept.
+///
+/// # Errors
+/// If the shapes do not go together.
+pub fn linear(tape: &Tape, x: &Traced, weight: &Traced, residual: Option<&Traced>) -> Result<Traced> {
+    let _span = trace::forward("linear");
+    let y = product(tape, x, weight, residual)?;
+    let mut inputs = vec![x, weight];
+    inputs.extend(residual);
+    let saved = Saved::new(x, weight);
+    let residual = residual.map(Traced::target);
+    Ok(tape.record("linear", y, &inputs, move |dy, gradients| {
+        saved.backward(&dy, gradients)?;
+        residual.map_or(Ok(()), |residual| gradients.give(&residual, dy))
+    }))
+}
+
+/// x W^T + residual, not recorded.
+pub(crate) fn product(
+    tape: &Tape,
+    x: &Traced,
+    weight: &Traced,
+    residual: Option<&Traced>,
+) -> Result<Tensor> {
+    let kernels = tape.kernels();
+    let dest = match residual {
+        Some(residual) => Dest::Add(kernels.scale(residual.value(), 1.0)?),
+        None => Dest::New,
+    };
+    kernels.matmul(dest, Matrix::new(x.value()), Matrix::t(weight.value()), 1.0)
+}
+
+/// What the gradients of x W^T need.
+pub(crate) struct Saved {
+    x: Target,
+    /// Kept only for a trained weight.
+    x_value: Option<Tensor>,
+    weight: Traced,
+}
+
+impl Saved {
+    pub fn new(x: &Traced, weight: &Traced) -> Self {
+        let x_value = weight.is_traced().then(|| x.value().clone());
+        Self { x: x.target(), x_value, weight: weight.clone() }
+    }
+
+    pub fn backward(&self, dy: &Tensor, gradients: &mut Gradients) -> Result<()> {
+        let kernels = gradients.kernels();
+        if let Some(x) = &self.x_value {
+            gradients.add(&self.weight.target(), |dw| {
+                kernels.matmul(dw, Matrix::t(dy), Matrix::new(x), 1.0)
+            })?;
+        }
+        gradients
+            .add(&self.x, |dx| kernels.matmul(dx, Matrix::new(dy), Matrix::new(self.weight.value()), 1.0))
+    }
+}

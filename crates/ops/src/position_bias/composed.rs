@@ -1,0 +1,22 @@
+use candle_core::Tensor;
+
+use super::PositionBiasKernel;
+use crate::composed::{Composed, deliver};
+use crate::{Dest, Result};
+
+impl PositionBiasKernel for Composed {
+    fn position_bias(&self, table: &Tensor, index: &Tensor) -> Result<Tensor> {
+        Ok(table.index_select(index, 0)?.t()?.contiguous()?)
+    }
+
+    fn position_bias_backward(
+        &self,
+        dest: Dest,
+        dy: &Tensor,
+        index: &Tensor,
+        buckets: usize,
+    ) -> Result<Tensor> {
+        let table = Tensor::zeros((buckets, dy.dim(0)?), dy.dtype(), dy.device())?;
+        deliver(dest, table.index_add(index, &dy.t()?.contiguous()?, 0)?)
+    }
+}

@@ -1,0 +1,119 @@
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::RmsNormKernel;
+use crate::cpu::{Cpu, fill, scratch, simd, task_rows, tensor, values};
+use crate::{Dest, Error, Result};
+
+impl RmsNormKernel for Cpu {
+    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+        let (rows, d) = x.dims2()?;
+        let (x, weight, eps) = (values(x)?, values(weight)?, eps as f32);
+        check(d, weight.len())?;
+        let weight = &*weight;
+        let block = task_rows(d);
+        let (mut y, mut inverse) = (scratch(rows * d), scratch(rows));
+        y.par_chunks_mut(block * d)
+            .zip(x.par_chunks(block * d))
+            .zip(inverse.par_chunks_mut(block))
+            .for_each(|((y, x), inverse)| {
+                simd::run(
+                    #[inline(always)]
+                    || {
+                        for ((y, x), inverse) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(inverse) {
+                            let r = 1.0 / (simd::sum2(x, x, |x, _| x * x) / d as f32 + eps).sqrt();
+                            *inverse = r;
+                            for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+                                *y = x * r * w;
+                            }
+                        }
+                    },
+                );
+            });
+        Ok((tensor(y, (rows, d))?, tensor(inverse, (rows, 1))?))
+    }
+
+    fn rms_norm_backward(
+        &self,
+        dest: Dest,
+        dy: &Tensor,
+        x: &Tensor,
+        weight: &Tensor,
+        inverse: &Tensor,
+    ) -> Result<Tensor> {
+        let (rows, d) = x.dims2()?;
+        let (dy, x, weight, inverse) = (values(dy)?, values(x)?, values(weight)?, values(inverse)?);
+        check(d, weight.len())?;
+        let weight = &*weight;
+        let block = task_rows(d);
+        fill(dest, (rows, d), |dx, accumulate| {
+            dx.par_chunks_mut(block * d)
+                .zip(dy.par_chunks(block * d))
+                .zip(x.par_chunks(block * d).zip(inverse.par_chunks(block)))
+                .for_each(|((dx, dy), (x, inverse))| {
+                    simd::run(
+                        #[inline(always)]
+                        || {
+                            let rows = dx.chunks_exact_mut(d).zip(dy.chunks_exact(d)).zip(x.chunks_exact(d));
+                            for (((dx, dy), x), &r) in rows.zip(inverse) {
+                                row_backward(dx, dy, x, weight, r, accumulate);
+                            }
+                        },
+                    );
+                });
+        })
+    }
+
+    fn rms_norm_backward_weight(
+        &self,
+        dest: Dest,
+        dy: &Tensor,
+        x: &Tensor,
+        inverse: &Tensor,
+    ) -> Result<Tensor> {
+        let d = x.dim(1)?;
+        let (dy, x, inverse) = (values(dy)?, values(x)?, values(inverse)?);
+        fill(dest, d, |dw, accumulate| {
+            if !accumulate {
+                dw.fill(0.0);
+            }
+            simd::run(
+                #[inline(always)]
+                || {
+                    for ((dy, x), &r) in dy.chunks_exact(d).zip(x.chunks_exact(d)).zip(&*inverse) {
+                        for ((dw, dy), x) in dw.iter_mut().zip(dy).zip(x) {
+                            *dw += dy * x * r;
+                        }
+                    }
+                },
+            );
+        })
+    }
+}
+
+#[inline(always)]
+fn row_backward(dx: &mut [f32], dy: &[f32], x: &[f32], weight: &[f32], r: f32, accumulate: bool) {
+    let d = dx.len();
+    // w dy goes through dx where there is nothing to keep; there it would be overwritten, so it is
+    // computed twice.
+    let mut sum = 0.0;
+    for ((dy, x), w) in dy.chunks(64).zip(x.chunks(64)).zip(weight.chunks(64)) {
+        let mut lanes = [0.0f32; 64];
+        for (((lane, dy), x), w) in lanes.iter_mut().zip(dy).zip(x).zip(w) {
+            *lane = dy * x * w;
+        }
+        sum += lanes.iter().sum::<f32>();
+    }
+    let c = -sum * r * r * r / d as f32;
+    for (((dx, dy), x), w) in dx.iter_mut().zip(dy).zip(x).zip(weight) {
+        let gradient = x.mul_add(c, dy * w * r);
+        *dx = if accumulate { *dx + gradient } else { gradient };
+    }
+}
+
+fn check(d: usize, weights: usize) -> Result<()> {
+    if d == weights {
+        return Ok(());
+    }
+    Err(Error::shape("rms_norm", format!("{weights} weights for rows of {d}")))
+}

@@ -90,7 +90,8 @@ impl<'a> Collector<'a> {
     }
 
     fn note(&mut self, needed_by: &str, column: &str, row: &Row) {
-        let known = self.found.iter_mut().find(|found| found.needed_by == needed_by && found.column == column);
+        let known =
+            self.found.iter_mut().find(|found| found.needed_by == needed_by && found.column == column);
         if let Some(found) = known {
             found.rows += 1;
             return;
@@ -179,6 +180,9 @@ mod tests {
         assert!(!never.contains("column `summary1`"), "{never}");
 
         let neither = check(set(), targets(), &[both, json!({"dialogue": "A"})]).unwrap_err();
-        assert!(neither.contains("`summary1` is missing in 1 of 2 rows, first at rows.jsonl:2\n"), "{neither}");
+        assert!(
+            neither.contains("`summary1` is missing in 1 of 2 rows, first at rows.jsonl:2\n"),
+            "{neither}"
+        );
     }
 }

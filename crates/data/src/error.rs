@@ -63,7 +63,7 @@ pub enum Error {
         found: &'static str,
     },
     /// A CSV row with more or fewer fields than the header.
-    #[error("{origin}: {found} fields in the row, {expected} in the header")]
+    #[error("{origin}: fields in the row: {found}, in the header: {expected}")]
     FieldCount {
         /// The row.
         origin: Origin,
@@ -138,7 +138,7 @@ pub enum Error {
         set: String,
     },
     /// A row that has nothing in any of the reference columns.
-    #[error("{origin}: no reference: {} hold nothing", list(.columns))]
+    #[error("{origin}: no reference: nothing in {}", list(.columns))]
     NoReference {
         /// The row.
         origin: Origin,
@@ -170,6 +170,12 @@ pub enum Error {
     Encode {
         /// The first characters of the text.
         start: String,
+        /// What the tokenizer said.
+        reason: String,
+    },
+    /// Ids that the tokenizer makes no text of.
+    #[error("tokens cannot be made text of: {reason}")]
+    Decode {
         /// What the tokenizer said.
         reason: String,
     },

@@ -66,6 +66,6 @@ pub use read::read_rows;
 pub use row::{Origin, Row};
 pub use split::split_fraction;
 pub use template::{Part, Template};
-pub use templates::{Choice, TemplateSet};
+pub use templates::TemplateSet;
 pub use tokenize::{Limits, Sample, SideStats, TokenStats};
 pub use tokenizer::{Encoded, Tokenizer};

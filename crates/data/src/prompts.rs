@@ -205,7 +205,8 @@ mod tests {
     fn empty_texts_name_the_row() {
         let set = TemplateSet::inline("{{ a }}", "{{ b }}").unwrap();
         let prompts = Prompts::new(set, Targets::Template, 0);
-        let message = |value| prompts.examples(&rows(&[json!({"a": "x", "b": "y"}), value])).unwrap_err().to_string();
+        let message =
+            |value| prompts.examples(&rows(&[json!({"a": "x", "b": "y"}), value])).unwrap_err().to_string();
         assert_eq!(
             message(json!({"a": " \n", "b": "y"})),
             "rows.jsonl:2: the prompt that template `inline` makes of this row is empty"
@@ -221,6 +222,6 @@ mod tests {
         let rows = rows(&[json!({"dialogue": "A: Hi.", "summary1": " "})]);
         let prompts = prompts("dialogue-summary", Targets::References(vec!["summary1".into()]));
         let message = prompts.examples(&rows).unwrap_err().to_string();
-        assert_eq!(message, "rows.jsonl:1: no reference: `summary1` hold nothing");
+        assert_eq!(message, "rows.jsonl:1: no reference: nothing in `summary1`");
     }
 }

@@ -1,8 +1,9 @@
 //! One prompt template: a prompt and a target over a row's columns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
@@ -50,10 +51,8 @@ impl Template {
         let mut engine = Environment::new();
         engine.set_undefined_behavior(UndefinedBehavior::Strict);
         engine.set_auto_escape_callback(|_| AutoEscape::None);
-        let mut syntax = engine.syntax().clone();
-        syntax.set_trim_blocks(true);
-        syntax.set_lstrip_blocks(true);
-        engine.set_syntax(syntax);
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        engine.set_syntax(syntax.expect("Jinja's own delimiters are valid"));
         for (part, source) in [(Part::Prompt, prompt), (Part::Target, target)] {
             engine.add_template_owned(part.name(), source.to_string()).map_err(|error| {
                 Error::TemplateSyntax { template: name.clone(), reason: error.to_string() }
@@ -110,12 +109,13 @@ impl Template {
             Some((column.as_str(), value))
         });
         let invented = stand_ins.iter().map(|column| (*column, Value::from("text")));
-        let context: Value = present.chain(invented).collect();
+        let context: BTreeMap<&str, Value> = present.chain(invented).collect();
         let template = self.engine.get_template(part.name());
-        let mut text = template.and_then(|template| template.render(context)).map_err(|error| {
-            let (origin, template) = (row.origin.clone(), self.name.clone());
-            Error::Render { origin, template, reason: error.to_string() }
-        })?;
+        let mut text =
+            template.and_then(|template| template.render(Value::from(context))).map_err(|error| {
+                let (origin, template) = (row.origin.clone(), self.name.clone());
+                Error::Render { origin, template, reason: error.to_string() }
+            })?;
         text.truncate(text.trim_end().len());
         Ok(text)
     }

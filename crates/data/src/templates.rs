@@ -20,7 +20,7 @@ const NAMED: [(&str, &str); 3] = [
 /// How a row's template is chosen among those that are for the row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Choice {
+pub(crate) enum Choice {
     /// The first of them.
     #[default]
     First,
@@ -169,13 +169,13 @@ impl TemplateSet {
     }
 
     /// The templates that the row numbered `index` may get, whatever the seed.
-    pub(crate) fn candidates<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Template> {
+    pub(crate) fn candidates<'a>(&'a self, row: &Row) -> Vec<&'a Template> {
         let fits = |entry: &&Entry| entry.when.iter().all(|column| row.has_content(column));
         let limit = match self.choice {
             Choice::First => 1,
             Choice::Drawn => usize::MAX,
         };
-        self.entries.iter().filter(fits).map(|entry| &entry.template).take(limit)
+        self.entries.iter().filter(fits).map(|entry| &entry.template).take(limit).collect()
     }
 
     /// The template of a row: the same for the same set, seed, `index` (the row's number in its file, from 0) and
@@ -185,7 +185,7 @@ impl TemplateSet {
     ///
     /// A row that no template is for.
     pub fn template_for(&self, row: &Row, index: usize, seed: u64) -> Result<&Template> {
-        let candidates: Vec<&Template> = self.candidates(row).collect();
+        let candidates = self.candidates(row);
         match candidates.len() {
             0 => Err(Error::NoTemplate { origin: row.origin.clone(), set: self.name.clone() }),
             count => Ok(candidates[Random::new(seed, index as u64).below(count)]),
@@ -215,7 +215,8 @@ mod tests {
     fn the_plain_dialogue_prompt() {
         let set = TemplateSet::named("dialogue-summary").unwrap();
         assert_eq!(set.templates().count(), 1);
-        let (prompt, target) = prompt_and_target(&set, json!({"dialogue": "A: Hi.\nB: Bye.", "summary": "Short. "}));
+        let (prompt, target) =
+            prompt_and_target(&set, json!({"dialogue": "A: Hi.\nB: Bye.", "summary": "Short. "}));
         assert_eq!(prompt, "Summarize the following conversation.\n\nA: Hi.\nB: Bye.\n\nSummary:");
         assert_eq!(target, "Short.");
     }
@@ -223,7 +224,8 @@ mod tests {
     #[test]
     fn alpaca_has_two_forms() {
         let set = TemplateSet::named("alpaca").unwrap();
-        let (prompt, target) = prompt_and_target(&set, json!({"instruction": "Add.", "input": "1 2", "output": "3"}));
+        let (prompt, target) =
+            prompt_and_target(&set, json!({"instruction": "Add.", "input": "1 2", "output": "3"}));
         assert!(prompt.ends_with("### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:"), "{prompt}");
         assert_eq!(target, "3");
         for fields in [
@@ -256,9 +258,12 @@ mod tests {
     fn inversions_ask_for_the_dialogue() {
         let set = TemplateSet::named("dialogue-summary-flan").unwrap();
         let asks_for = |column: &str| {
-            let of = |part, name: &str| move |template: &&Template| template.columns(part).contains(name);
             let other = if column == "summary" { "dialogue" } else { "summary" };
-            set.templates().filter(of(Part::Target, column)).filter(of(Part::Prompt, other)).count()
+            let asks = |template: &&Template| {
+                template.columns(Part::Target).contains(column)
+                    && template.columns(Part::Prompt).contains(other)
+            };
+            set.templates().filter(asks).count()
         };
         assert_eq!((asks_for("summary"), asks_for("dialogue")), (7, 3));
         let set = set.without_inversions();
@@ -277,7 +282,7 @@ mod tests {
 
     #[test]
     fn sets_that_are_not_well_formed() {
-        let refuse = |text| TemplateSet::from_toml("mine", text).unwrap_err().to_string();
+        let refuse = |text: &str| TemplateSet::from_toml("mine", text).unwrap_err().to_string();
         let entry = "[[template]]\nname = \"a\"\nprompt = \"p\"\ntarget = \"t\"\n";
         assert_eq!(refuse("template = []"), "template set `mine`: it has no templates");
         let twice = refuse(&format!("{entry}{entry}"));

@@ -42,7 +42,7 @@ pub struct SideStats {
     pub rows_cut: usize,
     /// Tokens that were cut, over all rows.
     pub tokens_cut: usize,
-    /// Rows with a character that the vocabulary does not have: T5's has no braces, angle brackets, backslash, ...
+    /// Rows that keep a character which the vocabulary does not have: T5's has no braces, no backslash, ...
     pub rows_unknown: usize,
 }
 
@@ -111,7 +111,7 @@ impl Tokenizer {
         for ((source, target), example) in sources.into_iter().zip(targets).zip(examples) {
             stats.source.count(&source, self.unknown_id());
             stats.target.count(&target, self.unknown_id());
-            let changed = target.cut == 0 && self.decode(&target.ids) != example.target;
+            let changed = target.cut == 0 && self.decode(&target.ids)? != example.target;
             stats.targets_changed += usize::from(changed);
             samples.push(Sample { source: source.ids, target: target.ids });
         }
@@ -135,9 +135,9 @@ mod tests {
     fn samples_and_their_statistics() {
         let examples = [
             example("the cats sat.", "the cat"),
-            example("the dog", "the  cat"),
+            example("the dog", "{"),
             example("cat", "the cats sat."),
-            example("cat", "{the}"),
+            example("cat", "a{}a sat"),
         ];
         let (samples, stats) = tiny().tokenize(&examples, Limits { source: 5, target: 4 }).unwrap();
         assert_eq!(samples[0], Sample { source: vec![4, 5, 6, 7, 1], target: vec![4, 5, 1] });
@@ -151,17 +151,17 @@ mod tests {
             rows_unknown,
         };
         let source = side(5 + 4 + 2 + 2, 6, 1, 1, 1);
-        let target = side(3 + samples[1].target.len() + 4 + samples[3].target.len(), 6, STATS.0, STATS.1, 1);
-        assert_eq!(stats, TokenStats { rows: 4, source, target, targets_changed: STATS.2 });
+        let target = side(3 + 3 + 4 + 4, 6, 2, 4, 2);
+        assert_eq!(stats, TokenStats { rows: 4, source, target, targets_changed: 1 });
     }
-
-    const STATS: (usize, usize, usize) = (0, 0, 0);
 
     #[test]
     fn statistics_in_words() {
-        let (_, stats) = tiny().tokenize(&[example("the cat", "cats")], Limits { source: 9, target: 9 }).unwrap();
+        let (_, stats) =
+            tiny().tokenize(&[example("the cat", "cats")], Limits { source: 9, target: 9 }).unwrap();
         assert_eq!(stats.to_string(), "1 rows; source: 3 tokens, longest 3; target: 3 tokens, longest 3");
-        let (_, stats) = tiny().tokenize(&[example("the dog", "the x")], Limits { source: 2, target: 9 }).unwrap();
+        let (_, stats) =
+            tiny().tokenize(&[example("the dog", "the x")], Limits { source: 2, target: 9 }).unwrap();
         assert_eq!(
             stats.to_string(),
             "1 rows; source: 2 tokens, longest 4, 1 rows cut by 2 tokens; target: 4 tokens, longest 4, \

@@ -37,7 +37,8 @@ impl Tokenizer {
             _ => Error::Read { path: path.into(), source },
         })?;
         let refuse = |reason: String| Error::Tokenizer { path: path.into(), reason };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refuse(error.to_string()))?;
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refuse(error.to_string()))?;
         inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?;
         inner.with_padding(None);
         let end = inner.token_to_id(END);
@@ -81,9 +82,12 @@ impl Tokenizer {
 
     /// The text of some ids. Special tokens, and ids that the vocabulary has no token for, are left out: a T5 model
     /// scores 32,128 ids where its tokenizer has 32,100.
-    pub fn decode(&self, ids: &[u32]) -> String {
-        let known: Vec<u32> = ids.iter().copied().filter(|&id| self.inner.id_to_token(id).is_some()).collect();
-        self.inner.decode(&known, true).unwrap_or_default()
+    ///
+    /// # Errors
+    ///
+    /// Ids that the tokenizer file's decoder makes no text of; T5's takes any.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, true).map_err(|error| Error::Decode { reason: error.to_string() })
     }
 
     /// The number of tokens, special ones included.

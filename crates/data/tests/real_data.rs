@@ -42,7 +42,10 @@ fn dialogsum_training_rows() {
     let (cut, cut_stats) = tokenizer.tokenize(&examples[..500], limits).unwrap();
     assert_eq!(cut_stats.source.tokens + cut_stats.source.tokens_cut, stats.source.tokens);
     assert_eq!(cut_stats.target.tokens + cut_stats.target.tokens_cut, stats.target.tokens);
-    assert_eq!((cut_stats.source.longest, cut_stats.target.longest), (stats.source.longest, stats.target.longest));
+    assert_eq!(
+        (cut_stats.source.longest, cut_stats.target.longest),
+        (stats.source.longest, stats.target.longest)
+    );
     for (cut, whole) in cut.iter().zip(&samples) {
         let kept = cut.source.len() - 1;
         assert!(kept < 128 && cut.source[..kept] == whole.source[..kept] && cut.source[kept] == 1);
@@ -69,6 +72,11 @@ fn dialogsum_as_csv() {
     let Some(path) = shared("dialogsum/dialogsum_test.csv") else { return };
     let rows = read_rows(&path).unwrap();
     assert_eq!(rows.len(), 1_500);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    for row in &rows {
+        assert!(lines[row.origin.line - 1].starts_with(&*row.text("id").unwrap()), "{}", row.origin);
+    }
     assert_eq!(summaries(Targets::Template).examples(&rows).unwrap().len(), 1_500);
     let Some(path) = shared("dialogsum/dialogsum_validation.csv") else { return };
     assert_eq!(read_rows(&path).unwrap().len(), 500);

@@ -32,7 +32,8 @@ pub(crate) fn deliver(dest: Dest, result: Tensor) -> Result<Tensor> {
         Dest::New => Ok(result),
         Dest::Add(sum) => {
             let total = (&sum + result)?;
-            sum.slice_set(&total, 0, 0)?;
+            // Flat, since a scalar has no dimension to be set along.
+            sum.flatten_all()?.slice_set(&total.flatten_all()?, 0, 0)?;
             Ok(sum)
         }
     }

@@ -24,12 +24,7 @@ pub fn linear(tape: &Tape, x: &Traced, weight: &Traced, residual: Option<&Traced
 }
 
 /// x W^T + residual, not recorded.
-pub(crate) fn product(
-    tape: &Tape,
-    x: &Traced,
-    weight: &Traced,
-    residual: Option<&Traced>,
-) -> Result<Tensor> {
+pub(crate) fn product(tape: &Tape, x: &Traced, weight: &Traced, residual: Option<&Traced>) -> Result<Tensor> {
     let kernels = tape.kernels();
     let dest = match residual {
         Some(residual) => Dest::Add(kernels.scale(residual.value(), 1.0)?),
@@ -55,9 +50,8 @@ impl Saved {
     pub fn backward(&self, dy: &Tensor, gradients: &mut Gradients) -> Result<()> {
         let kernels = gradients.kernels();
         if let Some(x) = &self.x_value {
-            gradients.add(&self.weight.target(), |dw| {
-                kernels.matmul(dw, Matrix::t(dy), Matrix::new(x), 1.0)
-            })?;
+            gradients
+                .add(&self.weight.target(), |dw| kernels.matmul(dw, Matrix::t(dy), Matrix::new(x), 1.0))?;
         }
         gradients
             .add(&self.x, |dx| kernels.matmul(dx, Matrix::new(dy), Matrix::new(self.weight.value()), 1.0))

@@ -22,7 +22,7 @@ impl Segments {
         )
     }
 
-    /// Rows that lie in the given places; they must not overlap.
+    /// Rows that lie in the given places. Only keys that receive no gradient may overlap.
     pub fn at(ranges: Vec<Range<usize>>) -> Self {
         Self(ranges)
     }
@@ -45,6 +45,13 @@ impl Segments {
     /// The tokens of the longest row.
     pub fn longest(&self) -> usize {
         self.0.iter().map(Range::len).max().unwrap_or(0)
+    }
+
+    /// Whether no token belongs to two rows.
+    pub(crate) fn disjoint(&self) -> bool {
+        let mut ranges: Vec<_> = self.0.iter().filter(|range| !range.is_empty()).collect();
+        ranges.sort_unstable_by_key(|range| range.start);
+        ranges.is_sorted_by(|a, b| a.end <= b.start)
     }
 
     /// One past the last token of any row.

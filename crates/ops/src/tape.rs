@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use candle_core::{Shape, Tensor};
 
-use crate::{Dest, Kernels, Mask, Randomness, Result, trace};
+use crate::{Dest, Error, Kernels, Mask, Randomness, Result, trace};
 
 /// Where a gradient goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,11 @@ impl Tape {
         &self.kernels
     }
 
+    /// Whether a place that drops with probability `p` drops anything on this tape.
+    pub fn drops(&self, p: f64) -> bool {
+        self.randomness.is_some() && p > 0.0
+    }
+
     /// The mask of the next place that drops with probability `p`; none where nothing is dropped.
     pub fn mask(&self, p: f64) -> Option<Mask> {
         let randomness = self.randomness.filter(|_| p > 0.0)?;
@@ -132,9 +137,16 @@ impl Tape {
     /// Adds d `output` / d parameter, weighted by `gradient` (of the output's shape), to `parameters`, the
     /// flat gradient buffer (see [`Parameters::gradients`](crate::Parameters::gradients)).
     ///
+    /// Like every operation's, `gradient` is owned: it may be overwritten, so nothing else should read it.
+    ///
     /// # Errors
-    /// What the kernels return; the buffer's contents are then unspecified.
+    /// If the gradient's shape is not the output's, and what the kernels return; the buffer's contents are
+    /// then unspecified.
     pub fn backward(self, output: Traced, gradient: Tensor, parameters: &Tensor) -> Result<()> {
+        if gradient.shape() != output.value.shape() {
+            let (found, wanted) = (gradient.dims(), output.value.dims());
+            return Err(Error::shape("backward", format!("a gradient {found:?} of an output {wanted:?}")));
+        }
         let mut nodes = self.nodes.into_inner();
         let mut gradients = Gradients {
             kernels: self.kernels,
@@ -174,7 +186,8 @@ impl Gradients {
         match target.slot {
             None => {}
             Some(Slot::Parameter(offset)) => {
-                let range = self.parameters.narrow(0, offset, target.shape.elem_count())?.reshape(&target.shape)?;
+                let range =
+                    self.parameters.narrow(0, offset, target.shape.elem_count())?.reshape(&target.shape)?;
                 write(Dest::Add(range))?;
             }
             Some(Slot::Node(node)) => {

@@ -80,10 +80,10 @@ impl Dialogue {
             .into_iter()
             .map(|turn| {
                 let fits = |text: &&String| named || !text.contains("{other}");
-                let phrasings: Vec<_> = turn.phrasings.iter().filter(fits).collect();
+                let phrasings: Vec<&String> = turn.phrasings.iter().filter(fits).collect();
                 let mut values = values.clone();
                 values.insert("other", name(turn.speaker.other()));
-                Line { speaker: name(turn.speaker), text: filled(draw.pick(&phrasings), &values) }
+                Line { speaker: name(turn.speaker), text: filled(draw.pick::<&String>(&phrasings), &values) }
             })
             .collect();
         values.insert("a", name(Speaker::A));
@@ -188,7 +188,8 @@ mod tests {
             let dialogue = Dialogue::draw(&scenes, scene, &mut draw).unwrap();
             let text = dialogue.text();
             for (template, summary) in scene.summaries.iter().zip(&dialogue.summaries) {
-                let asked = scene.slots.iter().filter(|(_, list)| scenes.words.list(list).unwrap().label.is_some());
+                let asked =
+                    scene.slots.iter().filter(|(_, list)| scenes.words.list(list).unwrap().label.is_some());
                 for ((slot, _), fact) in asked.zip(&dialogue.facts) {
                     if slots_of(template).contains(&slot.as_str()) {
                         assert!(mentions(summary, &fact.value), "{:?} not in {summary}", fact.value);

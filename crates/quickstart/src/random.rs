@@ -8,9 +8,9 @@ impl Draw {
     /// The stream called `name` of a seed; streams of different names are independent.
     pub fn new(seed: u64, name: &str) -> Self {
         // FNV-1a of the name keeps the streams apart.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
         let mut draw = Self(seed ^ hash);
         draw.0 = draw.next();
         draw

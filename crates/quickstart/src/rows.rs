@@ -95,9 +95,11 @@ impl Rows {
     /// The summaries of all files.
     pub fn summaries(&self) -> impl Iterator<Item = &str> {
         let rows = self.train.iter().chain(&self.validation).map(|row| row.summary.as_str());
-        rows.chain(self.test.iter().flat_map(|row| {
-            [row.summary1.as_str(), row.summary2.as_str(), row.summary3.as_str()]
-        }))
+        rows.chain(
+            self.test
+                .iter()
+                .flat_map(|row| [row.summary1.as_str(), row.summary2.as_str(), row.summary3.as_str()]),
+        )
     }
 
     /// Writes `train.jsonl`, `validation.jsonl` and `test.jsonl` into `folder`.

@@ -59,7 +59,11 @@ impl TryFrom<String> for Turn {
             Some(("b", text)) => (Speaker::B, text),
             _ => bail!("a turn starts with \"a: \" or \"b: \", not {line:?}"),
         };
-        Ok(Self { speaker, optional, phrasings: phrasings.split('|').map(|text| text.trim().into()).collect() })
+        Ok(Self {
+            speaker,
+            optional,
+            phrasings: phrasings.split('|').map(|text| text.trim().into()).collect(),
+        })
     }
 }
 
@@ -167,12 +171,17 @@ pub fn slots_of(text: &str) -> Vec<&str> {
 }
 
 fn check(scene: &Scene, words: &Words) -> Result<()> {
-    for list in scene.slots.values() {
+    for (slot, list) in &scene.slots {
         words.list(list)?;
+        ensure!(
+            !["a", "b", "other"].contains(&slot.as_str()),
+            "{slot:?} stands for a speaker and is no slot"
+        );
     }
     // Speakers must alternate with the optional turns and without them.
     for full in [true, false] {
-        let order: Vec<_> = scene.turns.iter().filter(|turn| full || !turn.optional).map(|t| t.speaker).collect();
+        let order: Vec<_> =
+            scene.turns.iter().filter(|turn| full || !turn.optional).map(|t| t.speaker).collect();
         ensure!(order.len() >= 4, "a scene has at least four turns that are always there");
         ensure!(order[0] == Speaker::A, "a speaks first");
         ensure!(order.windows(2).all(|pair| pair[0] != pair[1]), "a and b take turns");
@@ -185,7 +194,7 @@ fn check(scene: &Scene, words: &Words) -> Result<()> {
         slots_of(text).into_iter().filter(|slot| !["a", "b"].contains(slot)).map(String::from).collect()
     };
     let first = named(&scene.summaries[0]);
-    ensure!(first.len() >= 3, "a summary names at least three slots");
+    ensure!(first.len() >= 2, "a summary names at least two slots");
     for summary in &scene.summaries {
         ensure!(named(summary) == first, "all summaries name the slots {first:?}, but not {summary:?}");
     }
@@ -194,7 +203,10 @@ fn check(scene: &Scene, words: &Words) -> Result<()> {
         let braces = format!("{{{slot}}}");
         let always = |turn: &Turn| !turn.optional && turn.phrasings.iter().all(|text| text.contains(&braces));
         // A turn may be phrased without a slot only where another turn is sure to name it.
-        ensure!(scene.turns.iter().any(always), "the summaries name {slot:?}, which may be missing in the dialogue");
+        ensure!(
+            scene.turns.iter().any(always),
+            "the summaries name {slot:?}, which may be missing in the dialogue"
+        );
     }
     Ok(())
 }

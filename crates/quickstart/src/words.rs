@@ -34,8 +34,11 @@ impl Words {
     /// The distinct values of all lists labelled `label` that occur in `text` as whole words.
     pub fn named(&self, label: &str, text: &str) -> Vec<&str> {
         let lists = self.0.values().filter(|list| list.label.as_deref() == Some(label));
-        let mut found: Vec<&str> =
-            lists.flat_map(|list| &list.values).map(String::as_str).filter(|value| mentions(text, value)).collect();
+        let mut found: Vec<&str> = lists
+            .flat_map(|list| &list.values)
+            .map(String::as_str)
+            .filter(|value| mentions(text, value))
+            .collect();
         found.sort_unstable();
         found.dedup();
         found

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use csv::{ErrorKind, Reader, StringRecord};
+use csv::{ErrorKind, Position, Reader, StringRecord};
 use serde_json::Value;
 
+use super::newlines;
 use crate::error::{Error, Result};
 use crate::row::{Origin, Row};
 
@@ -16,32 +17,57 @@ pub(super) fn rows(text: &str, file: &Arc<Path>) -> Result<Vec<Row>> {
         let reason = "the quote that a field of this row opens is never closed".into();
         return Err(Error::MalformedRow { origin: at(line), reason });
     }
-    let failed = |error: csv::Error| {
-        let line = error.position().map_or(1, |position| position.line() as usize);
-        match *error.kind() {
-            ErrorKind::UnequalLengths { expected_len: expected, len: found, .. } => {
-                Error::FieldCount { origin: at(line), expected, found }
-            }
-            _ => Error::MalformedRow { origin: at(line), reason: error.to_string() },
-        }
-    };
+    let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
 
     let mut reader = Reader::from_reader(text.as_bytes());
-    let header = reader.headers().map_err(failed)?.clone();
+    let header = reader.headers().map_err(|error| failed(&error, at(1)))?.clone();
     let mut seen = HashSet::new();
     if let Some(column) = header.iter().find(|&column| !seen.insert(column)) {
-        let line = header.position().map_or(1, |position| position.line() as usize);
-        return Err(Error::DuplicateColumn { origin: at(line), column: column.into() });
+        return Err(Error::DuplicateColumn {
+            origin: at(lines.of(header.position())),
+            column: column.into(),
+        });
     }
 
     let mut rows = Vec::new();
     let mut record = StringRecord::new();
-    while reader.read_record(&mut record).map_err(failed)? {
+    loop {
+        match reader.read_record(&mut record) {
+            Ok(false) => return Ok(rows),
+            Ok(true) => {}
+            Err(error) => return Err(failed(&error, at(lines.of(error.position())))),
+        }
         let fields = header.iter().zip(&record).map(|(k, v)| (k.into(), Value::from(v))).collect();
-        let line = record.position().map_or(1, |position| position.line() as usize);
-        rows.push(Row { fields, origin: at(line) });
+        rows.push(Row { fields, origin: at(lines.of(record.position())) });
     }
-    Ok(rows)
+}
+
+fn failed(error: &csv::Error, origin: Origin) -> Error {
+    match *error.kind() {
+        ErrorKind::UnequalLengths { expected_len: expected, len: found, .. } => {
+            Error::FieldCount { origin, expected, found }
+        }
+        _ => Error::MalformedRow { origin, reason: error.to_string() },
+    }
+}
+
+/// Counts lines up to a record. The parser's own count is that of the end of the record before, one too low behind
+/// blank lines and behind `\r\n`.
+struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The line of a record; records are asked for in file order.
+    fn of(&mut self, position: Option<&Position>) -> usize {
+        let start = position.map_or(0, |position| position.byte() as usize).max(self.at);
+        let blank = self.text[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        self.line += newlines(&self.text[self.at..start + blank]);
+        self.at = start + blank;
+        self.line
+    }
 }
 
 /// The line of a quote that opens a field and is never closed. The parser takes the rest of the file for that

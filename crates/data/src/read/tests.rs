@@ -59,7 +59,11 @@ fn malformed_rows_name_their_line() {
             "[{\"a\": 1},\n{\"a\":\n oops}]",
             "r.json:3 (element 2): malformed row: expected value at column 2",
         ),
-        ("r.json", "[{\"a\": 1}\n{}]", "r.json:2 (element 1): malformed row: expected `,` or `]` behind the element"),
+        (
+            "r.json",
+            "[{\"a\": 1}\n{}]",
+            "r.json:2 (element 1): malformed row: expected `,` or `]` behind the element",
+        ),
         (
             "r.json",
             "[{\"a\": 1},\n",
@@ -96,9 +100,12 @@ fn rows_must_be_objects() {
 
 #[test]
 fn csv_rows_have_the_headers_columns() {
-    assert_eq!(message("r.csv", "a,b\n1,2\n1,2,3\n"), "r.csv:3: 3 fields in the row, 2 in the header");
-    assert_eq!(message("r.csv", "a,b\n\"x\ny\",2\n1\n"), "r.csv:4: 1 fields in the row, 2 in the header");
-    assert_eq!(message("r.csv", "a,b,a\n1,2,3\n"), "r.csv:1: the header names column `a` twice");
+    assert_eq!(message("r.csv", "a,b\n1,2\n1,2,3\n"), "r.csv:3: fields in the row: 3, in the header: 2");
+    assert_eq!(
+        message("r.csv", "a,b\r\n\r\n\"x\ny\",2\r\n1\r\n"),
+        "r.csv:5: fields in the row: 1, in the header: 2"
+    );
+    assert_eq!(message("r.csv", "\na,b,a\n1,2,3\n"), "r.csv:2: the header names column `a` twice");
 }
 
 #[test]
@@ -110,9 +117,14 @@ fn files_must_be_utf8() {
 
 #[test]
 fn files_must_hold_rows() {
-    for (name, content) in
-        [("r.jsonl", ""), ("r.jsonl", "\u{feff}\n \n"), ("r.json", " [ \n]\n"), ("r.json", ""), ("r.csv", "a,b\n"), ("r.csv", "")]
-    {
+    for (name, content) in [
+        ("r.jsonl", ""),
+        ("r.jsonl", "\u{feff}\n \n"),
+        ("r.json", " [ \n]\n"),
+        ("r.json", ""),
+        ("r.csv", "a,b\n"),
+        ("r.csv", ""),
+    ] {
         assert_eq!(message(name, content), format!("{name} holds no rows"), "{content:?}");
     }
 }

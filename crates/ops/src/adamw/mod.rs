@@ -98,11 +98,8 @@ impl AdamW {
                 _ => ranges.push(range),
             }
         }
-        let step = Step {
-            adamw: *self,
-            second_scale: 1.0 / second.sqrt(),
-            gradient_scale: update.gradient_scale,
-        };
+        let step =
+            Step { adamw: *self, second_scale: 1.0 / second.sqrt(), gradient_scale: update.gradient_scale };
         kernels.adamw(parameters.state(), gradients, &ranges, step)
     }
 }

@@ -368,8 +368,7 @@ impl Backward<'_> {
                     }
                 },
             );
-            let (p, ds) =
-                (View::new(p, block.queries, block.keys), View::new(dp, block.queries, block.keys));
+            let (p, ds) = (View::new(p, block.queries, block.keys), View::new(dp, block.queries, block.keys));
             let [dq, dk, dv] = self.targets;
             if let Some(dq) = dq {
                 gemm_at(dq.at(at_query), stride, ds, k, 1.0, false, Parallelism::None);

@@ -35,11 +35,18 @@ impl AttentionLayout {
         keys.len().saturating_sub(queries.len())
     }
 
-    fn check(&self, q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>) -> Result<()> {
+    /// `shared` says whether rows may share keys: only where these receive no gradient.
+    fn check(&self, [q, k, v]: [&Tensor; 3], bias: Option<&Tensor>, shared: bool) -> Result<()> {
         let fail = |what: String| Err(Error::shape("attention", what));
         let ((n_q, inner), (n_k, _)) = (q.dims2()?, k.dims2()?);
-        if inner % self.heads != 0 || k.dim(1)? != inner || v.dims() != k.dims() {
-            return fail(format!("q {:?}, k {:?}, v {:?}, {} heads", q.dims(), k.dims(), v.dims(), self.heads));
+        if self.heads == 0 || inner % self.heads != 0 || k.dim(1)? != inner || v.dims() != k.dims() {
+            return fail(format!(
+                "q {:?}, k {:?}, v {:?}, {} heads",
+                q.dims(),
+                k.dims(),
+                v.dims(),
+                self.heads
+            ));
         }
         if self.queries.len() != self.keys.len() {
             return fail(format!("{} rows of queries, {} of keys", self.queries.len(), self.keys.len()));
@@ -47,15 +54,22 @@ impl AttentionLayout {
         if self.queries.end() > n_q || self.keys.end() > n_k {
             return fail(format!("segments end at {} and {}", self.queries.end(), self.keys.end()));
         }
+        if !self.queries.disjoint() || !(shared || self.keys.disjoint()) {
+            return fail("rows overlap".into());
+        }
+        if self.rows().any(|(queries, keys)| keys.is_empty() && !queries.is_empty()) {
+            return fail("a row has queries and no keys".into());
+        }
         if self.causal && self.rows().any(|(queries, keys)| keys.len() < queries.len()) {
             return fail("a causal row has more queries than keys".into());
         }
-        match bias {
-            Some(bias) if bias.dims2()?.0 != self.heads || reach(bias)? < self.keys.longest() => {
-                fail(format!("bias {:?} for {} keys", bias.dims(), self.keys.longest()))
-            }
-            _ => Ok(()),
+        let Some(bias) = bias else { return Ok(()) };
+        let longest = self.keys.longest().max(self.queries.longest());
+        let (heads, distances) = bias.dims2()?;
+        if heads != self.heads || distances % 2 == 0 || reach(bias)? < longest {
+            return fail(format!("bias {:?} for {} heads, rows of {longest}", bias.dims(), self.heads));
         }
+        Ok(())
     }
 }
 
@@ -85,7 +99,7 @@ pub struct AttentionSaved<'a> {
     pub log_sum_exp: &'a Tensor,
 }
 
-/// Raw attention and its gradients.
+/// Raw attention and its gradients, of tensors and a layout that [`attention`] has checked.
 pub trait AttentionKernel {
     /// y (n_q, heads width), and the log-sum-exp of each query's scores (n_q, heads).
     ///
@@ -130,9 +144,9 @@ pub fn attention(
     layout: &AttentionLayout,
 ) -> Result<Traced> {
     let _span = trace::forward("attention");
-    layout.check(q.value(), k.value(), v.value(), bias.map(Traced::value))?;
-    let mask = tape.mask(dropout);
     let values = [q, k, v].map(Traced::value);
+    layout.check(values, bias.map(Traced::value), !tape.records(&[k, v]))?;
+    let mask = tape.mask(dropout);
     let (y, log_sum_exp) = tape.kernels().attention(layout, values, bias.map(Traced::value), mask)?;
     let mut inputs = vec![q, k, v];
     inputs.extend(bias);

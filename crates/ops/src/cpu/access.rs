@@ -61,13 +61,11 @@ pub(crate) fn tokens(tensor: &Tensor) -> Result<Values<'_, u32>> {
 }
 
 /// A buffer whose contents are unspecified: for results that are written whole.
+#[expect(clippy::uninit_vec, reason = "filling it would be a pass over memory more")]
 pub(crate) fn scratch(len: usize) -> Vec<f32> {
     let mut buffer = Vec::with_capacity(len);
     // SAFETY: the capacity is there, every bit pattern is an f32, and callers write before they read.
-    #[expect(clippy::uninit_vec)]
-    unsafe {
-        buffer.set_len(len);
-    }
+    unsafe { buffer.set_len(len) };
     buffer
 }
 

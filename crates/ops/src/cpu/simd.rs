@@ -33,6 +33,21 @@ pub(crate) fn sum2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
+/// The sum of f(x_i, y_i, z_i), likewise.
+#[inline(always)]
+pub(crate) fn sum3(x: &[f32], y: &[f32], z: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (xs, ys, zs) = (x.chunks_exact(LANES), y.chunks_exact(LANES), z.chunks_exact(LANES));
+    let tail = xs.remainder().iter().zip(ys.remainder()).zip(zs.remainder());
+    let tail: f32 = tail.map(|((&x, &y), &z)| f(x, y, z)).sum();
+    for ((x, y), z) in xs.zip(ys).zip(zs) {
+        for i in 0..LANES {
+            lanes[i] += f(x[i], y[i], z[i]);
+        }
+    }
+    lanes.iter().sum::<f32>() + tail
+}
+
 /// The greatest value; negative infinity for none.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
@@ -90,7 +105,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 /// function.
 #[inline(always)]
 pub(crate) fn gelu(x: f32) -> (f32, f32) {
-    const C: f32 = 1.595_769_1;
+    const C: f32 = 1.595_769;
     const A: f32 = 0.044_715;
     let square = x * x;
     let z = C * x * square.mul_add(A, 1.0);
@@ -137,6 +152,8 @@ mod tests {
             let x: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
             let plain: f32 = x.iter().map(|x| x * x).sum();
             assert!((sum2(&x, &x, |x, y| x * y) - plain).abs() < 1e-4);
+            let cubes: f32 = x.iter().map(|x| x * x * x).sum();
+            assert!((sum3(&x, &x, &x, |x, y, z| x * y * z) - cubes).abs() < 1e-4);
             assert_eq!(max(&x), x.iter().copied().fold(f32::NEG_INFINITY, f32::max));
             let mut y = x.clone();
             let sum = map_sum(&mut y, |x| x + 1.0);

@@ -44,7 +44,7 @@ pub trait CrossEntropyKernel {
     ) -> Result<CrossEntropyResult>;
 }
 
-/// The sum over rows of (1 - e) (-log p[label]) + e mean over V of (-log p), p = softmax(head hidden), e the
+/// The sum over rows of (1 - e) (-log p_label) + e mean over V of (-log p), p = softmax(head hidden), e the
 /// label smoothing: hidden (m, d), head (V, d), labels (m), u32 -> scalar. Szegedy et al. 2016, with the
 /// uniform part over all of V, as transformers' LabelSmoother has it.
 ///
@@ -62,8 +62,7 @@ pub fn cross_entropy(
 ) -> Result<Traced> {
     let _span = trace::forward("cross_entropy");
     let wanted = Wanted { hidden: tape.records(&[hidden]), head: tape.records(&[head]) };
-    let found =
-        tape.kernels().cross_entropy(hidden.value(), head.value(), labels, smoothing, wanted)?;
+    let found = tape.kernels().cross_entropy(hidden.value(), head.value(), labels, smoothing, wanted)?;
     let targets = [hidden.target(), head.target()];
     let parts = [found.hidden, found.head];
     Ok(tape.record("cross_entropy", found.loss, &[hidden, head], move |dy, gradients| {

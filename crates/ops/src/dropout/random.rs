@@ -12,6 +12,13 @@ impl Randomness {
         Self { key }
     }
 
+    /// Numbers in [0, 1) for the `site`th tensor: initial values.
+    pub fn uniform(self, site: u32, count: usize) -> impl Iterator<Item = f32> {
+        let key = mix64(self.key.wrapping_add(u64::from(site)));
+        // The 24 bits that an f32 has.
+        (0..count as u64).map(move |i| (mix64(key ^ i) >> 40) as f32 / 16_777_216.0)
+    }
+
     /// The mask of the `site`th place of the forward pass that drops with probability `p`.
     pub fn mask(self, site: u32, p: f64) -> Mask {
         let key = mix64(self.key.wrapping_add(u64::from(site)));
@@ -74,7 +81,10 @@ mod tests {
                 let n = 200_000;
                 let kept = (0..n).filter(|&i| mask.factor(i) > 0.0).count() as f64 / f64::from(n);
                 // Five standard deviations of a binomial share.
-                assert!((kept - (1.0 - p)).abs() < 5.0 * (p * (1.0 - p) / f64::from(n)).sqrt(), "{p}: {kept}");
+                assert!(
+                    (kept - (1.0 - p)).abs() < 5.0 * (p * (1.0 - p) / f64::from(n)).sqrt(),
+                    "{p}: {kept}"
+                );
                 assert_eq!(f64::from(mask.row(5).scale), f64::from((1.0 / (1.0 - p)) as f32));
             }
         }
@@ -87,15 +97,15 @@ mod tests {
         let a = randomness.mask(0, 0.5);
         let agreement = |f: &dyn Fn(u32) -> bool| (0..n).filter(|&i| f(i)).count() as f64 / f64::from(n);
         let kept = |mask: Mask, i: u32| mask.factor(i) > 0.0;
-        let others: [(&str, Box<dyn Fn(u32) -> bool>); 5] = [
-            ("next", Box::new(|i| kept(a, i) == kept(a, i + 1))),
-            ("stride", Box::new(|i| kept(a, i) == kept(a, i + 512))),
-            ("site", Box::new(|i| kept(a, i) == kept(randomness.mask(1, 0.5), i))),
-            ("step", Box::new(|i| kept(a, i) == kept(Randomness::new(1, 1, 0).mask(0, 0.5), i))),
-            ("row", Box::new(|i| kept(a.row(0), i) == kept(a.row(1), i))),
+        let others: [(&str, &dyn Fn(u32) -> bool); 5] = [
+            ("next", &|i| kept(a, i) == kept(a, i + 1)),
+            ("stride", &|i| kept(a, i) == kept(a, i + 512)),
+            ("site", &|i| kept(a, i) == kept(randomness.mask(1, 0.5), i)),
+            ("step", &|i| kept(a, i) == kept(Randomness::new(1, 1, 0).mask(0, 0.5), i)),
+            ("row", &|i| kept(a.row(0), i) == kept(a.row(1), i)),
         ];
         for (name, agrees) in others {
-            let share = agreement(&*agrees);
+            let share = agreement(agrees);
             assert!((share - 0.5).abs() < 0.01, "{name}: {share}");
         }
     }

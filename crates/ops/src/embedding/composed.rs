@@ -10,7 +10,7 @@ impl EmbeddingKernel for Composed {
     }
 
     fn embedding_backward(&self, dest: Dest, dy: &Tensor, ids: &Tensor, rows: usize) -> Result<Tensor> {
-        let table = dy.zeros_like()?.narrow(0, 0, 1)?.broadcast_as((rows, dy.dim(1)?))?.contiguous()?;
+        let table = Tensor::zeros((rows, dy.dim(1)?), dy.dtype(), dy.device())?;
         deliver(dest, table.index_add(ids, dy, 0)?)
     }
 }

@@ -11,10 +11,8 @@ impl GatedGeluKernel for Cpu {
         check(gate, up)?;
         let (gate_values, up) = (values(gate)?, values(up)?);
         fill(Dest::New, gate.shape(), |y, _| {
-            y.par_chunks_mut(TASK)
-                .zip(gate_values.par_chunks(TASK))
-                .zip(up.par_chunks(TASK))
-                .for_each(|((y, gate), up)| {
+            y.par_chunks_mut(TASK).zip(gate_values.par_chunks(TASK)).zip(up.par_chunks(TASK)).for_each(
+                |((y, gate), up)| {
                     simd::run(
                         #[inline(always)]
                         || {
@@ -23,7 +21,8 @@ impl GatedGeluKernel for Cpu {
                             }
                         },
                     );
-                });
+                },
+            );
         })
     }
 

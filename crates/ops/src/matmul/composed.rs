@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 
-use super::{Matrix, MatmulKernel};
+use super::{MatmulKernel, Matrix};
 use crate::composed::{Composed, deliver};
 use crate::{Dest, Result};
 

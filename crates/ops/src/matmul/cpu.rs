@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 
-use super::{Matrix, MatmulKernel};
+use super::{MatmulKernel, Matrix};
 use crate::cpu::gemm::{View, gemm};
 use crate::cpu::{Cpu, fill, values};
 use crate::{Dest, Error, Result};

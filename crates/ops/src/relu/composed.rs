@@ -6,7 +6,8 @@ use crate::{Dest, Result};
 
 impl ReluKernel for Composed {
     fn relu(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.relu()?)
+        // candle's own turns NaN into 0.
+        Ok(x.lt(0.0)?.where_cond(&x.zeros_like()?, x)?)
     }
 
     fn relu_backward(&self, dest: Dest, dy: &Tensor, y: &Tensor) -> Result<Tensor> {

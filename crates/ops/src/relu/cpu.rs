@@ -21,15 +21,14 @@ impl ReluKernel for Cpu {
     fn relu_backward(&self, dest: Dest, dy: &Tensor, y: &Tensor) -> Result<Tensor> {
         let (dy, y_values) = (values(dy)?, values(y)?);
         fill(dest, y.shape(), |dx, accumulate| {
-            dx.par_chunks_mut(TASK)
-                .zip(dy.par_chunks(TASK))
-                .zip(y_values.par_chunks(TASK))
-                .for_each(|((dx, dy), y)| {
+            dx.par_chunks_mut(TASK).zip(dy.par_chunks(TASK)).zip(y_values.par_chunks(TASK)).for_each(
+                |((dx, dy), y)| {
                     for ((dx, dy), y) in dx.iter_mut().zip(dy).zip(y) {
                         let gradient = if *y > 0.0 { *dy } else { 0.0 };
                         *dx = if accumulate { *dx + gradient } else { gradient };
                     }
-                });
+                },
+            );
         })
     }
 }

@@ -3,20 +3,17 @@ use rayon::prelude::*;
 
 use super::RmsNormKernel;
 use crate::cpu::{Cpu, fill, scratch, simd, task_rows, tensor, values};
-use crate::{Dest, Error, Result};
+use crate::{Dest, Result};
 
 impl RmsNormKernel for Cpu {
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
         let (rows, d) = x.dims2()?;
         let (x, weight, eps) = (values(x)?, values(weight)?, eps as f32);
-        check(d, weight.len())?;
         let weight = &*weight;
         let block = task_rows(d);
         let (mut y, mut inverse) = (scratch(rows * d), scratch(rows));
-        y.par_chunks_mut(block * d)
-            .zip(x.par_chunks(block * d))
-            .zip(inverse.par_chunks_mut(block))
-            .for_each(|((y, x), inverse)| {
+        y.par_chunks_mut(block * d).zip(x.par_chunks(block * d)).zip(inverse.par_chunks_mut(block)).for_each(
+            |((y, x), inverse)| {
                 simd::run(
                     #[inline(always)]
                     || {
@@ -29,7 +26,8 @@ impl RmsNormKernel for Cpu {
                         }
                     },
                 );
-            });
+            },
+        );
         Ok((tensor(y, (rows, d))?, tensor(inverse, (rows, 1))?))
     }
 
@@ -43,7 +41,6 @@ impl RmsNormKernel for Cpu {
     ) -> Result<Tensor> {
         let (rows, d) = x.dims2()?;
         let (dy, x, weight, inverse) = (values(dy)?, values(x)?, values(weight)?, values(inverse)?);
-        check(d, weight.len())?;
         let weight = &*weight;
         let block = task_rows(d);
         fill(dest, (rows, d), |dx, accumulate| {
@@ -94,26 +91,10 @@ impl RmsNormKernel for Cpu {
 #[inline(always)]
 fn row_backward(dx: &mut [f32], dy: &[f32], x: &[f32], weight: &[f32], r: f32, accumulate: bool) {
     let d = dx.len();
-    // w dy goes through dx where there is nothing to keep; there it would be overwritten, so it is
-    // computed twice.
-    let mut sum = 0.0;
-    for ((dy, x), w) in dy.chunks(64).zip(x.chunks(64)).zip(weight.chunks(64)) {
-        let mut lanes = [0.0f32; 64];
-        for (((lane, dy), x), w) in lanes.iter_mut().zip(dy).zip(x).zip(w) {
-            *lane = dy * x * w;
-        }
-        sum += lanes.iter().sum::<f32>();
-    }
+    let sum = simd::sum3(dy, x, weight, |dy, x, w| dy * x * w);
     let c = -sum * r * r * r / d as f32;
     for (((dx, dy), x), w) in dx.iter_mut().zip(dy).zip(x).zip(weight) {
         let gradient = x.mul_add(c, dy * w * r);
         *dx = if accumulate { *dx + gradient } else { gradient };
     }
-}
-
-fn check(d: usize, weights: usize) -> Result<()> {
-    if d == weights {
-        return Ok(());
-    }
-    Err(Error::shape("rms_norm", format!("{weights} weights for rows of {d}")))
 }

@@ -5,7 +5,7 @@ mod cpu;
 
 use candle_core::Tensor;
 
-use crate::{Dest, Result, Tape, Traced, trace};
+use crate::{Dest, Error, Result, Tape, Traced, trace};
 
 /// Raw normalisation and its gradients. `inverse` (n, 1) is r = 1 / sqrt(mean(x^2) + eps) of each row, f32.
 pub trait RmsNormKernel {
@@ -48,14 +48,17 @@ pub trait RmsNormKernel {
 /// If the shapes do not go together.
 pub fn rms_norm(tape: &Tape, x: &Traced, weight: &Traced, eps: f64) -> Result<Traced> {
     let _span = trace::forward("rms_norm");
+    let (_, d) = x.value().dims2()?;
+    if weight.value().dims() != [d] {
+        return Err(Error::shape("rms_norm", format!("weight {:?} for rows of {d}", weight.value().dims())));
+    }
     let (y, inverse) = tape.kernels().rms_norm(x.value(), weight.value(), eps)?;
     let inputs = [x, weight];
     let (x, weight) = (x.clone(), weight.clone());
     Ok(tape.record("rms_norm", y, &inputs, move |dy, gradients| {
         let kernels = gradients.kernels();
-        gradients.add(&weight.target(), |dw| {
-            kernels.rms_norm_backward_weight(dw, &dy, x.value(), &inverse)
-        })?;
+        gradients
+            .add(&weight.target(), |dw| kernels.rms_norm_backward_weight(dw, &dy, x.value(), &inverse))?;
         gradients
             .add(&x.target(), |dx| kernels.rms_norm_backward(dx, &dy, x.value(), weight.value(), &inverse))
     }))

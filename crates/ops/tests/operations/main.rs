@@ -1,0 +1,16 @@
+//! Every operation against plain candle operations and their autograd, on every kind of CPU kernels.
+
+mod adamw;
+mod attention;
+mod cross_entropy;
+mod elementwise;
+mod embedding;
+mod errors;
+mod harness;
+mod linear;
+mod not_a_number;
+mod parameters;
+mod poison;
+mod rms_norm;
+mod tape;
+mod threads;

@@ -1,0 +1,65 @@
+use std::path::PathBuf;
+
+/// What hooking, reading or writing an adapter can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that cannot be opened, read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An adapter_config.json that is not valid, or asks for what there is not.
+    #[error("{path}: {what}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// Targets that match no linear layer of the model.
+    #[error("target_modules {targets} match no linear layer of the model; its layers end in {known}")]
+    NoTarget {
+        /// What was asked for.
+        targets: String,
+        /// The last parts of the linear layers' names.
+        known: String,
+    },
+    /// A target pattern that is not a regular expression.
+    #[error("target_modules `{pattern}` is not a regular expression: {source}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why.
+        source: Box<regex::Error>,
+    },
+    /// Adapter tensors that do not fit the model: all of them.
+    #[error("{path} is not an adapter of this model:\n{}", problems.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
+    Tensors {
+        /// The adapter's file.
+        path: PathBuf,
+        /// Each stray, missing or misshapen tensor.
+        problems: Vec<String>,
+    },
+    /// The model failed.
+    #[error(transparent)]
+    T5(#[from] tallow_t5::Error),
+    /// An operation failed.
+    #[error(transparent)]
+    Ops(#[from] tallow_ops::Error),
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// The result of a method.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::File { path, source }
+    }
+}

@@ -1,0 +1,65 @@
+use tallow_ops::{Tape, Traced, dropout, gated_gelu, relu, rms_norm};
+
+use crate::weights::Weights;
+use crate::{Activation, Config, Linear, Result, Weight};
+
+/// What comes before the activation.
+#[derive(Clone)]
+enum Input {
+    Relu { wi: Linear },
+    GatedGelu { wi_0: Linear, wi_1: Linear },
+}
+
+/// One feed-forward sublayer: norm, two or three products, residual.
+#[derive(Clone)]
+pub(crate) struct FeedForward {
+    layer_norm: Weight,
+    input: Input,
+    wo: Linear,
+    epsilon: f64,
+}
+
+impl FeedForward {
+    /// `layer`: `encoder.block.0.layer.1`.
+    pub fn load(weights: &Weights, config: &Config, layer: &str) -> Result<Self> {
+        let (d, ff) = (config.d_model, config.d_ff);
+        let linear =
+            |name: &str, out, input| weights.linear(format!("{layer}.DenseReluDense.{name}"), out, input);
+        Ok(Self {
+            layer_norm: weights.weight(format!("{layer}.layer_norm.weight"), &[d])?,
+            input: match config.activation {
+                Activation::Relu => Input::Relu { wi: linear("wi", ff, d)? },
+                Activation::GatedGelu => {
+                    Input::GatedGelu { wi_0: linear("wi_0", ff, d)?, wi_1: linear("wi_1", ff, d)? }
+                }
+            },
+            wo: linear("wo", d, ff)?,
+            epsilon: config.layer_norm_epsilon,
+        })
+    }
+
+    /// x (n, d_model) -> (n, d_model).
+    pub fn forward(&self, tape: &Tape, x: &Traced, p: f64) -> Result<Traced> {
+        let normed = rms_norm(tape, x, &self.layer_norm.value, self.epsilon)?;
+        let hidden = match &self.input {
+            Input::Relu { wi } => relu(tape, &wi.forward(tape, &normed)?)?,
+            Input::GatedGelu { wi_0, wi_1 } => {
+                let (gate, up) = (wi_0.forward(tape, &normed)?, wi_1.forward(tape, &normed)?);
+                drop(normed);
+                gated_gelu(tape, &gate, &up)?
+            }
+        };
+        let hidden = dropout(tape, &hidden, p, None)?;
+        self.wo.forward_onto(tape, &hidden, p, x)
+    }
+
+    /// The linear layers, and the norm.
+    pub fn parts_mut(&mut self) -> (Vec<&mut Linear>, &mut Weight) {
+        let mut linears = match &mut self.input {
+            Input::Relu { wi } => vec![wi],
+            Input::GatedGelu { wi_0, wi_1 } => vec![wi_0, wi_1],
+        };
+        linears.push(&mut self.wo);
+        (linears, &mut self.layer_norm)
+    }
+}

@@ -1,0 +1,37 @@
+//! Folders that appear whole or not at all.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Lets `write` fill a folder beside `folder`, which then takes its place; what was there before stays until
+/// then, and stays if anything fails.
+///
+/// # Errors
+/// What `write` returns, or if a folder cannot be made or renamed.
+pub fn replace<E: From<Error>>(folder: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let (new, old) = (beside(folder, "part"), beside(folder, "old"));
+    remove(&new)?;
+    std::fs::create_dir_all(&new).map_err(Error::file(&new))?;
+    write(&new)?;
+    remove(&old)?;
+    if folder.exists() {
+        std::fs::rename(folder, &old).map_err(Error::file(folder))?;
+    }
+    std::fs::rename(&new, folder).map_err(Error::file(folder))?;
+    Ok(remove(&old)?)
+}
+
+fn beside(folder: &Path, suffix: &str) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(suffix);
+    folder.with_file_name(name)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match folder.exists() {
+        true => std::fs::remove_dir_all(folder).map_err(Error::file(folder)),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,85 @@
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use tallow_ops::{Tape, Traced, dropout, linear};
+
+use crate::Result;
+
+/// What a fine-tuning method hooks to a linear layer.
+pub trait Adapter: Send + Sync {
+    /// The adapted layer's output: x (n, in), weight (out, in) -> (n, out).
+    ///
+    /// # Errors
+    /// If an operation fails.
+    fn forward(&self, tape: &Tape, x: &Traced, weight: &Traced) -> Result<Traced>;
+
+    /// The weight (out, in) that computes the same without the adapter; none if there is no such weight.
+    ///
+    /// # Errors
+    /// If an operation fails.
+    fn merge(&self, weight: &Tensor) -> Result<Option<Tensor>>;
+}
+
+/// A named tensor of the checkpoint; trained if its value has a slot.
+#[derive(Clone)]
+pub struct Weight {
+    name: String,
+    /// The value, a constant unless a method trains it.
+    pub value: Traced,
+}
+
+impl Weight {
+    pub(crate) fn new(name: &str, value: Tensor) -> Self {
+        Self { name: name.to_owned(), value: Traced::constant(value) }
+    }
+
+    pub(crate) fn renamed(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// The name in the checkpoint: `encoder.final_layer_norm.weight`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A linear layer without bias, with a place for an adapter.
+#[derive(Clone)]
+pub struct Linear {
+    /// (out, in).
+    pub weight: Weight,
+    /// What a method has hooked here.
+    pub adapter: Option<Arc<dyn Adapter>>,
+}
+
+impl Linear {
+    pub(crate) fn new(weight: Weight) -> Self {
+        Self { weight, adapter: None }
+    }
+
+    /// The layer's name in the checkpoint: `encoder.block.0.layer.0.SelfAttention.q`.
+    pub fn name(&self) -> &str {
+        self.weight.name.strip_suffix(".weight").unwrap_or(&self.weight.name)
+    }
+
+    /// (out, in).
+    pub fn shape(&self) -> (usize, usize) {
+        self.weight.value.value().dims2().expect("a linear weight has two dimensions")
+    }
+
+    /// x (n, in) -> (n, out).
+    pub(crate) fn forward(&self, tape: &Tape, x: &Traced) -> Result<Traced> {
+        match &self.adapter {
+            None => Ok(linear(tape, x, &self.weight.value, None)?),
+            Some(adapter) => adapter.forward(tape, x, &self.weight.value),
+        }
+    }
+
+    /// drop(layer(x)) + residual.
+    pub(crate) fn forward_onto(&self, tape: &Tape, x: &Traced, p: f64, residual: &Traced) -> Result<Traced> {
+        if self.adapter.is_none() && !tape.drops(p) {
+            return Ok(linear(tape, x, &self.weight.value, Some(residual))?);
+        }
+        Ok(dropout(tape, &self.forward(tape, x)?, p, Some(residual))?)
+    }
+}

@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use tallow_ops::{Segments, Tape, Traced, dropout, embedding, position_bias, rms_norm};
+
+use crate::attention::{Attend, Attention};
+use crate::feed_forward::FeedForward;
+use crate::position::Buckets;
+use crate::weights::Weights;
+use crate::{Config, Linear, Result, Weight};
+
+/// One block: self-attention, cross-attention in the decoder, feed-forward.
+#[derive(Clone)]
+pub(crate) struct Block {
+    pub self_attention: Attention,
+    pub cross_attention: Option<Attention>,
+    pub feed_forward: FeedForward,
+}
+
+/// The encoder or the decoder.
+#[derive(Clone)]
+pub(crate) struct Stack {
+    pub blocks: Vec<Block>,
+    /// Block 0 has the table of all blocks.
+    relative_attention_bias: Weight,
+    final_layer_norm: Weight,
+    buckets: Buckets,
+    epsilon: f64,
+}
+
+impl Stack {
+    pub fn load(weights: &Weights, config: &Config, name: &str) -> Result<Self> {
+        let decoder = name == "decoder";
+        let blocks = if decoder { config.num_decoder_layers } else { config.num_layers };
+        let block = |i: usize| {
+            let layer = format!("{name}.block.{i}.layer");
+            let cross = || Attention::load(weights, config, &format!("{layer}.1"), "EncDecAttention");
+            Ok(Block {
+                self_attention: Attention::load(weights, config, &format!("{layer}.0"), "SelfAttention")?,
+                cross_attention: decoder.then(cross).transpose()?,
+                feed_forward: FeedForward::load(
+                    weights,
+                    config,
+                    &format!("{layer}.{}", if decoder { 2 } else { 1 }),
+                )?,
+            })
+        };
+        Ok(Self {
+            blocks: (0..blocks).map(block).collect::<Result<_>>()?,
+            relative_attention_bias: weights.weight(
+                format!("{name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"),
+                &[config.relative_attention_num_buckets, config.num_heads],
+            )?,
+            final_layer_norm: weights.weight(format!("{name}.final_layer_norm.weight"), &[config.d_model])?,
+            buckets: Buckets {
+                bidirectional: !decoder,
+                count: config.relative_attention_num_buckets,
+                max_distance: config.relative_attention_max_distance,
+            },
+            epsilon: config.layer_norm_epsilon,
+        })
+    }
+
+    /// The bias by distance for rows of up to `reach` tokens, (heads, 2 reach - 1).
+    pub fn bias(&self, tape: &Tape, reach: usize) -> Result<Traced> {
+        let index = self.buckets.index(reach, tape.kernels().device())?;
+        Ok(position_bias(tape, &self.relative_attention_bias.value, &index)?)
+    }
+
+    /// The stack's hidden states: ids (n), u32 -> (n, d_model). `context` is the encoder's output and its
+    /// segments, for the decoder.
+    pub fn forward(
+        &self,
+        tape: &Tape,
+        table: &Traced,
+        ids: &Tensor,
+        segments: &Arc<Segments>,
+        context: Option<(&Traced, &Arc<Segments>)>,
+        p: f64,
+    ) -> Result<Traced> {
+        let bias = self.bias(tape, segments.longest())?;
+        let mut x = dropout(tape, &embedding(tape, table, ids)?, p, None)?;
+        for block in &self.blocks {
+            let layer = &block.self_attention;
+            let attend = Attend {
+                bias: Some(&bias),
+                causal: !self.buckets.bidirectional,
+                queries: segments,
+                keys: segments,
+                dropout: p,
+            };
+            let normed = layer.norm(tape, &x)?;
+            let [k, v] = layer.keys_values(tape, &normed)?;
+            x = layer.forward(tape, &x, &normed, [&k, &v], &attend)?;
+            drop((normed, k, v));
+            if let (Some(layer), Some((context, keys))) = (&block.cross_attention, context) {
+                let attend = Attend { bias: None, causal: false, queries: segments, keys, dropout: p };
+                let normed = layer.norm(tape, &x)?;
+                let [k, v] = layer.keys_values(tape, context)?;
+                x = layer.forward(tape, &x, &normed, [&k, &v], &attend)?;
+            }
+            x = block.feed_forward.forward(tape, &x, p)?;
+        }
+        Ok(dropout(tape, &self.final_norm(tape, &x)?, p, None)?)
+    }
+
+    pub fn final_norm(&self, tape: &Tape, x: &Traced) -> Result<Traced> {
+        Ok(rms_norm(tape, x, &self.final_layer_norm.value, self.epsilon)?)
+    }
+
+    pub fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.blocks.iter_mut().flat_map(|block| block.parts_mut().0).collect()
+    }
+
+    pub fn weights_mut(&mut self) -> Vec<&mut Weight> {
+        let mut weights = vec![&mut self.relative_attention_bias, &mut self.final_layer_norm];
+        for block in &mut self.blocks {
+            let (linears, norms) = block.parts_mut();
+            weights.extend(linears.into_iter().map(|linear| &mut linear.weight));
+            weights.extend(norms);
+        }
+        weights
+    }
+}
+
+impl Block {
+    /// The linear layers, and the norms.
+    fn parts_mut(&mut self) -> (Vec<&mut Linear>, Vec<&mut Weight>) {
+        let (mut linears, mut norms) = (Vec::new(), Vec::new());
+        let attentions = [Some(&mut self.self_attention), self.cross_attention.as_mut()];
+        for Attention { q, k, v, o, layer_norm, .. } in attentions.into_iter().flatten() {
+            linears.extend([q, k, v, o]);
+            norms.push(layer_norm);
+        }
+        let (products, norm) = self.feed_forward.parts_mut();
+        linears.extend(products);
+        norms.push(norm);
+        (linears, norms)
+    }
+}

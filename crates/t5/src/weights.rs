@@ -1,0 +1,54 @@
+use std::cell::RefCell;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use crate::tensors::Tensors;
+use crate::{Error, Linear, Result, Weight};
+
+/// Hands out a checkpoint's tensors by name, and collects what does not fit, so that all of it is reported
+/// together.
+pub(crate) struct Weights {
+    tensors: Tensors,
+    device: Device,
+    problems: RefCell<Vec<String>>,
+}
+
+impl Weights {
+    pub fn open(folder: &Path, device: &Device) -> Result<Self> {
+        let tensors = Tensors::open_model(folder)?;
+        Ok(Self { tensors, device: device.clone(), problems: RefCell::default() })
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains(name)
+    }
+
+    pub fn weight(&self, name: impl Into<String>, shape: &[usize]) -> Result<Weight> {
+        let name = name.into();
+        let problem = match self.tensors.shape(&name) {
+            Some(found) if found == shape => {
+                return Ok(Weight::new(&name, self.tensors.get(&name, &self.device)?));
+            }
+            Some(found) => format!("{name}: shape {found:?}, expected {shape:?}"),
+            None => format!("{name}: missing, expected {shape:?}"),
+        };
+        self.problems.borrow_mut().push(problem);
+        // Stands in until `finish` refuses the checkpoint.
+        Ok(Weight::new(&name, Tensor::zeros(1, candle_core::DType::F32, &self.device)?))
+    }
+
+    pub fn linear(&self, name: impl Into<String>, output: usize, input: usize) -> Result<Linear> {
+        let name = name.into();
+        Ok(Linear::new(self.weight(format!("{name}.weight"), &[output, input])?))
+    }
+
+    /// Refuses the checkpoint if anything was missing or misshapen.
+    pub fn finish(self, folder: &Path) -> Result<()> {
+        let problems = self.problems.into_inner();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Weights { path: folder.to_path_buf(), problems })
+    }
+}

@@ -48,7 +48,7 @@ enum Step {
         #[arg(long, default_value_t = 30_000)]
         rows: usize,
     },
-    /// Make the tokenizer from the words of the rows and tasks, and write tokenizer.json.
+    /// Train the tokenizer on the words of the rows and tasks, and write tokenizer.json.
     Tokenizer {
         /// The folder of the base.
         #[arg(long, default_value = "data/quickstart/base")]

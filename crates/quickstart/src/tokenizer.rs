@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use tokenizers::models::unigram::Unigram;
+use tokenizers::models::unigram::{Unigram, UnigramTrainer};
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{NFKC, Nmt, Replace, Sequence};
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
@@ -22,12 +22,18 @@ const SENTINELS: [&str; 4] = ["<extra_id_3>", "<extra_id_2>", "<extra_id_1>", "<
 const SPACE: char = '▁';
 /// The tasks read for the vocabulary.
 const TASKS: usize = 4000;
+/// The size the trainer prunes to; it drops what no unit needs, so it may end below. Enough for a piece for nearly
+/// every word: then a name or a value is copied in one step, which a tiny model learns far sooner than spelling.
+const MOST_PIECES: usize = 1088;
+/// Steps of expectation and maximization between prunings. With fewer, the most frequent short words ("I", "a") are
+/// still split into a space and a letter.
+const SUB_ITERATIONS: u32 = 8;
 /// What the prompts of a run may say besides the tasks' words.
 const PROMPT_WORDS: &str = "Summarize the following conversation. Summary: Dialogue: Write a brief summary of this \
      dialogue: Here is a conversation: Give its main points in one or two sentences. In short, what did they talk \
      about? What happens:";
 
-/// Makes the tokenizer from the words of the rows and tasks of a seed.
+/// Trains the tokenizer on the words of the rows and tasks of a seed.
 pub fn make(scenes: &Scenes, seed: u64) -> Result<Tokenizer> {
     let rows = Rows::draw(scenes, seed)?;
     let tasks = tasks::draw(scenes, seed, TASKS)?;
@@ -79,28 +85,43 @@ fn units(text: &str) -> Vec<String> {
     units
 }
 
-/// The model with a piece for every unit, scored by its share of all units, and one for every printable character of
-/// ASCII, for whatever else a reader types. A dialogue has so few words that each can have a piece of its own: then a
-/// name or a value is copied in one step, which a tiny model learns far sooner than spelling.
+/// Trains the model on the units.
 fn unigram(counts: &BTreeMap<String, u32>) -> Result<Unigram> {
-    let total: u32 = counts.values().sum();
-    // Rounded, so that the last bit of a platform's logarithm is not in the file.
-    let score = |count: u32| ((f64::from(count) / f64::from(total)).ln() * 1e4).round() / 1e4;
+    let trainer = UnigramTrainer::builder()
+        .show_progress(false)
+        .vocab_size((MOST_PIECES - SPECIAL.len() - SENTINELS.len()) as u32)
+        .n_sub_iterations(SUB_ITERATIONS)
+        .build()?;
+    // In one thread, for the trainer adds up in as many parts as there are threads, and rounds accordingly. Not by
+    // its `feed`, which would give it the sentences in the order of a hash map.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let mut model = Unigram::default();
+    pool.install(|| trainer.do_train(sentences(counts), &mut model)).map_err(|e| anyhow!(e))?;
+
+    // Rounded, so that the last bit of a platform's logarithm is not in the file, and sorted anew, for the trainer
+    // leaves characters of the same score in the order of a hash map.
+    let rounded = |score: f64| (score * 1e4).round() / 1e4;
     let mut pieces: Vec<(String, f64)> =
-        counts.iter().map(|(unit, &count)| (unit.clone(), score(count))).collect();
-    pieces.sort_by(|(_, first), (_, second)| second.total_cmp(first));
-    // So low that a word with a piece of its own is never spelt.
-    let spelt = score(1) - 5.0;
-    let characters = ('!'..='~').chain([SPACE]).map(String::from);
-    let characters = characters.filter(|character| !counts.contains_key(character)).map(|c| (c, spelt));
+        model.iter().map(|(piece, score)| (piece.clone(), rounded(*score))).collect();
+    pieces.sort_by(|(a, first), (b, second)| second.total_cmp(first).then_with(|| a.cmp(b)));
     let fixed = |token: &str| (token.to_owned(), 0.0);
-    let vocabulary = SPECIAL
-        .into_iter()
-        .map(fixed)
-        .chain(pieces)
-        .chain(characters)
-        .chain(SENTINELS.into_iter().map(fixed));
-    Unigram::from(vocabulary.collect(), Some(2), false).map_err(|e| anyhow!(e))
+    let vocabulary =
+        SPECIAL.into_iter().map(fixed).chain(pieces).chain(SENTINELS.into_iter().map(fixed)).collect();
+    Unigram::from(vocabulary, Some(2), false).map_err(|e| anyhow!(e))
+}
+
+/// What the trainer reads: sentences with their counts.
+///
+/// - Every unit. None holds a word and the space or sign behind it, so no piece does.
+/// - Every unit once more with a space behind it, counted as nothing. The trainer starts from the strings that go on
+///   in more than one way, and a word given once goes on in one: without this "▁Friday" would not be among them. As
+///   the space always ends the sentence, no string with it goes on in two ways.
+/// - Every printable character of ASCII on its own, so that each has a piece, for whatever else a reader types.
+fn sentences(counts: &BTreeMap<String, u32>) -> Vec<(String, u32)> {
+    let units = counts.iter().map(|(unit, &count)| (unit.clone(), count));
+    let continued = counts.keys().map(|unit| (format!("{unit}{SPACE}"), 0));
+    let characters = ('!'..='~').chain([SPACE]).map(|character| (character.to_string(), 1));
+    units.chain(continued).chain(characters).collect()
 }
 
 /// Puts normalizer, pre-tokenizer, post-processor and decoder around the model, as in T5's `tokenizer.json`.
@@ -133,6 +154,7 @@ fn assembled(model: Unigram) -> Result<Tokenizer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn made() -> (Scenes, Tokenizer) {
         let scenes = Scenes::load().unwrap();
@@ -140,11 +162,17 @@ mod tests {
         (scenes, tokenizer)
     }
 
+    fn pieces(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
+        tokenizer.encode(text, false).unwrap().get_tokens().to_vec()
+    }
+
     #[test]
     fn every_text_comes_back_but_for_its_line_breaks() {
         let (scenes, tokenizer) = made();
         let rows = Rows::draw(&scenes, crate::SEED).unwrap();
-        let typed = ["Zoe's quiz: 3 foxes & (maybe) 1,299 \"jumps\"~"];
+        let ascii = String::from_iter('!'..='~');
+        let spread = ascii.chars().rev().map(String::from).collect::<Vec<_>>().join(" ");
+        let typed = ["Zoe's quiz: 3 foxes & (maybe) 1,299 \"jumps\"~", &ascii, &spread];
         for text in rows.dialogues().chain(rows.summaries()).chain(typed) {
             let encoding = tokenizer.encode(text, true).unwrap();
             let ids = encoding.get_ids();
@@ -155,18 +183,56 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_are_one_token_and_words_have_one_spelling() {
+    fn sentinels_are_one_token() {
         let (_, tokenizer) = made();
-        let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
-        assert_eq!(ids("<extra_id_0>").len(), 1);
-        assert_eq!(ids("Mia came.")[0], ids("Mia: Hello.")[0]);
-        assert_eq!(ids("on Friday")[1], ids("on Friday, at")[1]);
+        for sentinel in SENTINELS {
+            assert_eq!(pieces(&tokenizer, sentinel).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_word_has_the_same_pieces_whatever_stands_behind_it() {
+        let (scenes, tokenizer) = made();
+        let rows = Rows::draw(&scenes, crate::SEED).unwrap();
+        let words: BTreeSet<&str> =
+            rows.dialogues().chain(rows.summaries()).flat_map(str::split_whitespace).collect();
+        for word in words {
+            let units = units(word);
+            let mut expected = pieces(&tokenizer, &units[0]);
+            // What stands behind a word is one piece each.
+            expected.extend_from_slice(&units[1..]);
+            assert_eq!(pieces(&tokenizer, word), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn most_words_are_one_piece_and_no_piece_goes_over_a_space() {
+        let (scenes, tokenizer) = made();
+        let rows = Rows::draw(&scenes, crate::SEED).unwrap();
+        let texts = rows.dialogues().chain(rows.summaries());
+        let words: BTreeSet<String> = texts.flat_map(units).filter(|unit| unit.starts_with(SPACE)).collect();
+        let whole = words.iter().filter(|word| pieces(&tokenizer, word).len() == 1).count();
+        assert!(whole * 10 >= words.len() * 9, "{whole} of {}", words.len());
+        for word in ["Mia", "#Person2#", "Friday", "o'clock", "library", "I", "a"] {
+            assert_eq!(pieces(&tokenizer, word).len(), 1, "{word}");
+        }
+        for piece in tokenizer.get_vocab(false).into_keys() {
+            assert!(!piece.chars().skip(1).any(|character| character == SPACE), "{piece}");
+        }
+        assert!(tokenizer.get_vocab_size(true) <= MOST_PIECES);
     }
 
     #[test]
     fn making_it_twice_gives_the_same_file() {
         let ((_, first), (_, second)) = (made(), made());
         assert_eq!(first.to_string(false).unwrap(), second.to_string(false).unwrap());
+    }
+
+    #[test]
+    fn the_file_in_the_repository_is_that_of_the_default_seed() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/quickstart/base");
+        let text = std::fs::read_to_string(folder.join("tokenizer.json")).unwrap();
+        assert_eq!(text, made().1.to_string(false).unwrap());
     }
 
     #[test]

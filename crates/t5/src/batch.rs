@@ -21,38 +21,38 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Joins (source, target) rows; both end with the end token.
+    /// A batch of rows that are already joined: of each side the ids and the rows' bounds, the first 0 and
+    /// the last the number of ids. Every row ends with the end token.
     ///
     /// # Errors
     /// If candle cannot make the tensors.
-    pub fn new<S, T>(rows: &[(S, T)], decoder_start: u32, device: &Device) -> Result<Self>
-    where
-        S: AsRef<[u32]>,
-        T: AsRef<[u32]>,
-    {
-        let (source, source_segments) = pack(rows.iter().map(|(source, _)| source.as_ref()), device)?;
-        let (labels, target_segments) = pack(rows.iter().map(|(_, target)| target.as_ref()), device)?;
-        let shifted = rows.iter().flat_map(|(_, target)| {
-            let target = target.as_ref();
-            let shown = target.split_last().map_or(&[][..], |(_, shown)| shown);
-            (!target.is_empty()).then_some(decoder_start).into_iter().chain(shown.iter().copied())
-        });
-        let decoder_input = Tensor::new(shifted.collect::<Vec<u32>>(), device)?;
-        Ok(Self { source, source_segments, decoder_input, labels, target_segments })
+    ///
+    /// # Panics
+    /// If bounds do not rise, or end past the ids.
+    pub fn new(
+        source: (&[u32], &[usize]),
+        target: (&[u32], &[usize]),
+        decoder_start: u32,
+        device: &Device,
+    ) -> Result<Self> {
+        let segments = |bounds: &[usize]| Arc::new(Segments::packed(bounds.windows(2).map(|w| w[1] - w[0])));
+        let (labels, bounds) = target;
+        let mut shifted = Vec::with_capacity(labels.len());
+        for row in bounds.windows(2).filter(|w| w[0] < w[1]) {
+            shifted.push(decoder_start);
+            shifted.extend_from_slice(&labels[row[0]..row[1] - 1]);
+        }
+        Ok(Self {
+            source: Tensor::new(source.0, device)?,
+            source_segments: segments(source.1),
+            decoder_input: Tensor::new(shifted, device)?,
+            labels: Tensor::new(labels, device)?,
+            target_segments: segments(bounds),
+        })
     }
 
     /// The number of target tokens: what the loss is a mean over.
     pub fn target_tokens(&self) -> usize {
         self.labels.elem_count()
     }
-}
-
-/// Joins rows of ids into one stream on `device`.
-pub(crate) fn pack<'a>(
-    rows: impl Iterator<Item = &'a [u32]> + Clone,
-    device: &Device,
-) -> Result<(Tensor, Arc<Segments>)> {
-    let segments = Segments::packed(rows.clone().map(<[u32]>::len));
-    let ids: Vec<u32> = rows.flatten().copied().collect();
-    Ok((Tensor::new(ids, device)?, Arc::new(segments)))
 }

@@ -172,4 +172,23 @@ impl Config {
     pub fn inner(&self) -> usize {
         self.num_heads * self.d_kv
     }
+
+    /// The floating-point operations of a forward pass over one row: products, two for each multiplication.
+    pub fn forward_flops(&self, source: usize, target: usize) -> f64 {
+        let (source, target) = (source as f64, target as f64);
+        let size = |x: usize| x as f64;
+        let (d, inner) = (size(self.d_model), size(self.inner()));
+        let products = if self.activation == Activation::GatedGelu { 3.0 } else { 2.0 };
+        let projection = 2.0 * d * inner;
+        let feed_forward = 2.0 * products * d * size(self.d_ff);
+        let attention = |queries: f64, keys: f64| 4.0 * queries * keys * inner;
+        let encoder = source * (4.0 * projection + feed_forward) + attention(source, source);
+        let decoder = target * (6.0 * projection + feed_forward)
+            + source * 2.0 * projection
+            + attention(target, target) / 2.0
+            + attention(target, source);
+        size(self.num_layers) * encoder
+            + size(self.num_decoder_layers) * decoder
+            + target * 2.0 * d * size(self.vocab_size)
+    }
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{AttentionGradients, AttentionKernel, AttentionLayout, AttentionSaved};
 use crate::cpu::gemm::{View, gemm_at};
 use crate::cpu::{Cpu, Values, scratch, simd, tensor, values};
-use crate::{Mask, Result};
+use crate::{Mask, Result, trace};
 
 /// Queries to a block: the block's probabilities stay in the second-level cache.
 const BLOCK: usize = 256;
@@ -77,6 +77,13 @@ impl<'a> Geometry<'a> {
             Block { head: task.head, query, queries, position, key: task.keys.start, keys }
         };
         task.queries.clone().step_by(BLOCK).map(block).collect()
+    }
+
+    /// Counts the products of all tasks, `products` of them a block.
+    fn count(&self, tasks: &[Task], products: usize) {
+        for block in tasks.iter().flat_map(|task| self.blocks(task)) {
+            trace::product(products * block.queries, self.width, block.keys);
+        }
     }
 
     /// How many keys query `i` of a block sees.
@@ -233,7 +240,9 @@ impl AttentionKernel for Cpu {
                 }
             }
         };
-        geometry.tasks().par_iter().for_each_init(|| scratch(most * longest), |p, task| forward(p, task));
+        let tasks = geometry.tasks();
+        geometry.count(&tasks, 2);
+        tasks.par_iter().for_each_init(|| scratch(most * longest), |p, task| forward(p, task));
         Ok((tensor(y, (rows, stride))?, tensor(lse, (rows, heads))?))
     }
 
@@ -271,6 +280,8 @@ impl AttentionKernel for Cpu {
         };
         let most = layout.queries.longest().min(BLOCK) * layout.keys.longest();
         let tasks = geometry.tasks();
+        let products = 1 + usize::from(backward.wants_scores) + targets.iter().flatten().count();
+        geometry.count(&tasks, products);
         let scratches = || (scratch(most), scratch(most));
         let bias = if wants_bias {
             let reach = geometry.bias.as_ref().map_or(0, |(_, reach)| *reach);

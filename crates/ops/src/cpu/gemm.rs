@@ -57,11 +57,13 @@ pub(crate) fn all_threads() -> Parallelism {
 /// y = scale a b, or y += scale a b; y is contiguous, (a.rows, b.cols).
 pub(crate) fn gemm(y: &mut [f32], a: View, b: View, scale: f32, accumulate: bool) {
     assert_eq!(y.len(), a.rows * b.cols, "the output of a product");
+    trace::product(a.rows, a.cols, b.cols);
     // SAFETY: y has the size of the product and is borrowed mutably.
     unsafe { gemm_at(y.as_mut_ptr(), b.cols, a, b, scale, accumulate, all_threads()) }
 }
 
-/// y = scale a b, or y += scale a b; y is row-major, (a.rows, b.cols), its rows `stride` apart.
+/// y = scale a b, or y += scale a b; y is row-major, (a.rows, b.cols), its rows `stride` apart. It is
+/// for tasks of an operation, whose caller counts their products: a task may run on any thread.
 ///
 /// # Safety
 /// The rows of y must be valid for writes, and nothing else may touch them meanwhile.
@@ -76,7 +78,6 @@ pub(crate) unsafe fn gemm_at(
 ) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "the inner sizes of a product");
-    trace::product(m, k, n);
     let strides = |view: &View| (view.col_stride as isize, view.row_stride as isize);
     let ((a_cols, a_rows), (b_cols, b_rows)) = (strides(&a), strides(&b));
     let (a, b) = (a.data.as_ptr(), b.data.as_ptr());

@@ -111,6 +111,23 @@ mod tests {
     }
 
     #[test]
+    fn uniform_numbers_fill_the_unit_interval() {
+        let uniform = |seed, site| Randomness::new(seed, 0, 0).uniform(site, 100_000).collect::<Vec<f32>>();
+        let x = uniform(1, 0);
+        assert!(x.iter().all(|x| (0.0..1.0).contains(x)));
+        for tenth in 0..10 {
+            let low = tenth as f32 * 0.1;
+            let share = x.iter().filter(|&&x| x >= low && x < low + 0.1).count() as f64 / 1e5;
+            assert!((share - 0.1).abs() < 0.005, "{share} from {low}");
+        }
+        for other in [uniform(2, 0), uniform(1, 1), x[1..].to_vec()] {
+            let product = |(a, b): (&f32, &f32)| f64::from((a - 0.5) * (b - 0.5));
+            let correlation = 12.0 * x.iter().zip(&other).map(product).sum::<f64>() / 1e5;
+            assert!(correlation.abs() < 0.02, "{correlation}");
+        }
+    }
+
+    #[test]
     fn ends_of_the_range_drop_nothing_and_everything() {
         let randomness = Randomness::new(1, 0, 0);
         assert!((0..1000).all(|i| randomness.mask(0, 0.0).factor(i) == 1.0));

@@ -96,6 +96,9 @@ fn sites_count_the_places_that_drop() {
     assert_eq!(tape.mask(0.0), None);
     assert_eq!(tape.mask(0.2), Some(randomness.mask(1, 0.2)));
     assert_eq!(Tape::new(kernels.clone()).mask(0.5), None);
+    assert!(tape.drops(0.1) && !tape.drops(0.0));
+    assert!(!Tape::new(kernels.clone()).drops(0.1));
+    assert_eq!(tape.mask(0.2), Some(randomness.mask(2, 0.2)), "to ask is not to draw");
     assert_eq!(Tape::off(kernels).mask(0.5), None);
     assert_ne!(randomness.mask(0, 0.5), Randomness::new(1, 2, 4).mask(0, 0.5));
 }

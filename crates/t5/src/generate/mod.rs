@@ -3,42 +3,47 @@
 mod constraints;
 mod options;
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Tensor};
 use candle_transformers::generation::LogitsProcessor;
-use tallow_ops::Tape;
+use tallow_ops::{Segments, Tape};
 
 pub use options::{GenerationOptions, SamplingOptions};
 
-use crate::batch::pack;
 use crate::{Result, T5};
 
 /// Continues each source with the most likely token, or a drawn one, until the end token or the limit:
-/// rows of ids, each ending with the end token -> rows of new ids, without the start token and the end.
+/// (number, ids) of rows, each ending with the end token -> rows of new ids, without the start token and the
+/// end.
 ///
 /// Rows differ in length without padding, and a row that has ended costs nothing more. The answer to a row
-/// does not depend on the rows beside it. `tape` records nothing.
+/// does not depend on the rows beside it: what is drawn depends on the seed and the row's number. `tape`
+/// records nothing.
 ///
 /// # Errors
 /// If an id is past the vocabulary, or an operation fails.
 pub fn generate(
     model: &T5,
     tape: &Tape,
-    sources: &[impl AsRef<[u32]>],
+    sources: &[(usize, impl AsRef<[u32]>)],
     options: &GenerationOptions,
 ) -> Result<Vec<Vec<u32>>> {
-    let rows = || sources.iter().map(AsRef::as_ref);
+    let rows = || sources.iter().map(|(_, ids)| ids.as_ref());
     model.check_ids(rows().flatten())?;
     let mut outputs: Vec<Vec<u32>> = vec![Vec::new(); sources.len()];
     if sources.is_empty() || options.max_new_tokens == 0 {
         return Ok(outputs);
     }
-    let (ids, segments) = pack(rows(), tape.kernels().device())?;
+    let ids: Vec<u32> = rows().flatten().copied().collect();
+    let ids = Tensor::new(ids, tape.kernels().device())?;
+    let segments = Arc::new(Segments::packed(rows().map(<[u32]>::len)));
     let encoded = model.encode(tape, &ids, &segments)?;
     let mut cache = model.start(tape, &encoded, &segments)?;
     drop(encoded);
     let (start, end) = (model.config.decoder_start_token_id, model.config.eos_token_id);
     let mut samplers: Vec<Option<LogitsProcessor>> =
-        (0..sources.len()).map(|row| options.sampling.as_ref().map(|sampling| sampling.processor(row))).collect();
+        sources.iter().map(|(number, _)| Some(options.sampling.as_ref()?.processor(*number))).collect();
     let mut active: Vec<usize> = (0..sources.len()).collect();
     let mut tokens = vec![start; sources.len()];
     loop {

@@ -1,0 +1,160 @@
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use tallow_ops::Parameters;
+use tallow_t5::{folder, tensors};
+
+use crate::{Error, Result};
+
+/// How far a run is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: usize,
+    /// The step with the lowest validation loss so far.
+    pub best_step: Option<usize>,
+    /// That loss.
+    pub best_loss: Option<f64>,
+    /// The threads that the run's sums depend on.
+    pub threads: usize,
+}
+
+/// A run's state after a step: parameters, moments, progress.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Its folder.
+    pub path: PathBuf,
+    /// How far the run was.
+    pub progress: Progress,
+}
+
+impl Checkpoint {
+    /// Puts the state back into `parameters`.
+    ///
+    /// # Errors
+    /// If the files are broken or of another run.
+    pub fn restore(&self, parameters: &Parameters) -> Result<()> {
+        let fail = |what: String| Error::Checkpoint { path: self.path.clone(), what };
+        let tensors = tensors::Tensors::open([self.path.join("state.safetensors")])?;
+        let state = tensors.get("state", &Device::Cpu)?;
+        let names = read_names(&self.path)?;
+        let wanted: Vec<&str> = parameters.entries().iter().map(|entry| entry.name.as_str()).collect();
+        if names != wanted {
+            return Err(fail("holds other parameters than this run trains".into()));
+        }
+        parameters.restore(&state).map_err(|error| fail(error.to_string()))
+    }
+}
+
+fn read_names(path: &Path) -> Result<Vec<String>> {
+    let path = path.join("parameters.json");
+    let text = std::fs::read_to_string(&path).map_err(Error::file(&path))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Error::Checkpoint { path: path.clone(), what: error.to_string() })
+}
+
+/// The checkpoints of one run, `step-000200` and so on, and `best`.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+impl Checkpoints {
+    /// Those in `folder`, which need not exist.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Writes a checkpoint, and removes all but the newest `keep`.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, parameters: &Parameters, progress: &Progress, keep: usize) -> Result<PathBuf> {
+        let path = self.folder.join(format!("step-{:06}", progress.step));
+        self.put(&path, parameters, progress)?;
+        let steps = self.steps()?;
+        for (_, old) in &steps[..steps.len().saturating_sub(keep)] {
+            std::fs::remove_dir_all(old).map_err(Error::file(old))?;
+        }
+        Ok(path)
+    }
+
+    /// Writes the state with the lowest validation loss so far.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write_best(&self, parameters: &Parameters, progress: &Progress) -> Result<()> {
+        self.put(&self.folder.join("best"), parameters, progress)
+    }
+
+    fn put(&self, path: &Path, parameters: &Parameters, progress: &Progress) -> Result<()> {
+        std::fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))?;
+        folder::replace(path, |path| {
+            tensors::write(&path.join("state.safetensors"), [("state", parameters.state())])?;
+            let names: Vec<&str> = parameters.entries().iter().map(|entry| entry.name.as_str()).collect();
+            let texts = [
+                ("parameters.json", serde_json::to_string(&names)),
+                ("progress.json", serde_json::to_string_pretty(progress)),
+            ];
+            for (name, text) in texts {
+                let path = path.join(name);
+                std::fs::write(&path, text.expect("plain values are JSON")).map_err(Error::file(&path))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The newest checkpoint, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn newest(&self) -> Result<Option<Checkpoint>> {
+        self.steps()?.pop().map(|(_, path)| read(path)).transpose()
+    }
+
+    /// The checkpoint with the lowest validation loss, if one was written.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn best(&self) -> Result<Option<Checkpoint>> {
+        let path = self.folder.join("best");
+        path.is_dir().then(|| read(path)).transpose()
+    }
+
+    /// Removes all of them.
+    ///
+    /// # Errors
+    /// If a folder cannot be removed.
+    pub fn clear(&self) -> Result<()> {
+        match self.folder.exists() {
+            true => std::fs::remove_dir_all(&self.folder).map_err(Error::file(&self.folder)),
+            false => Ok(()),
+        }
+    }
+
+    /// (step, folder) of the numbered ones, oldest first.
+    fn steps(&self) -> Result<Vec<(usize, PathBuf)>> {
+        if !self.folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut steps = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(Error::file(&self.folder))? {
+            let entry = entry.map_err(Error::file(&self.folder))?;
+            let name = entry.file_name();
+            let step = name.to_str().and_then(|name| name.strip_prefix("step-")?.parse().ok());
+            steps.extend(step.map(|step| (step, entry.path())));
+        }
+        steps.sort();
+        Ok(steps)
+    }
+}
+
+fn read(path: PathBuf) -> Result<Checkpoint> {
+    let file = path.join("progress.json");
+    let text = std::fs::read_to_string(&file).map_err(Error::file(&file))?;
+    match serde_json::from_str(&text) {
+        Ok(progress) => Ok(Checkpoint { path, progress }),
+        Err(error) => Err(Error::Checkpoint { path: file, what: error.to_string() }),
+    }
+}

@@ -1,0 +1,205 @@
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tallow_data::{Packed, Sample};
+use tallow_ops::{Composed, Cpu, Dest, Kernels, Parameters, Randomness, Tape};
+use tallow_t5::{Batch, GenerationOptions, T5, generate};
+
+use crate::Result;
+
+/// Gradient buffers of all shards together stay below this many bytes: with more, the threads share the
+/// operations of one shard instead.
+const SHARD_BYTES: usize = 256 << 20;
+
+/// Computes losses, gradients and answers for batches of rows.
+///
+/// On the CPU the rows of a batch are dealt to shards, one tape and one thread each: hundreds of parallel
+/// regions a step cost more than they give.
+pub struct Engine {
+    kernels: Arc<dyn Kernels>,
+    /// One pool of one thread for each shard.
+    shards: Vec<ThreadPool>,
+    /// All threads, for what is not dealt.
+    all: ThreadPool,
+}
+
+impl Engine {
+    /// An engine on the CPU with `threads` threads.
+    ///
+    /// # Panics
+    /// If the system gives no threads.
+    pub fn cpu(threads: usize) -> Self {
+        Self::new(Arc::new(Cpu), threads)
+    }
+
+    /// An engine of candle's own operations.
+    ///
+    /// # Panics
+    /// If the system gives no threads.
+    pub fn composed(device: candle_core::Device) -> Self {
+        Self::new(Arc::new(Composed::new(device)), 1)
+    }
+
+    fn new(kernels: Arc<dyn Kernels>, threads: usize) -> Self {
+        let pool = |threads: usize| {
+            ThreadPoolBuilder::new().num_threads(threads).build().expect("the system gives threads")
+        };
+        Self { kernels, shards: (0..threads).map(|_| pool(1)).collect(), all: pool(threads) }
+    }
+
+    /// The kernels.
+    pub fn kernels(&self) -> &Arc<dyn Kernels> {
+        &self.kernels
+    }
+
+    /// The number of threads.
+    pub fn threads(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Adds the gradient of the sum of the rows' losses to `gradients`; returns that sum. `randomness` makes
+    /// the dropout of each shard; none drops nothing.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn accumulate(
+        &self,
+        model: &T5,
+        parameters: &Parameters,
+        rows: &[&Sample],
+        smoothing: f64,
+        randomness: Option<&(dyn Fn(u64) -> Randomness + Sync)>,
+        gradients: &Tensor,
+    ) -> Result<f64> {
+        let shard = |index: u64, rows: &[&Sample], gradients: &Tensor| -> Result<f64> {
+            let kernels = self.kernels.clone();
+            let tape = match randomness {
+                Some(randomness) => Tape::with_dropout(kernels, randomness(index)),
+                None => Tape::new(kernels),
+            };
+            let loss = model.loss(&tape, &self.batch(model, rows)?, smoothing)?;
+            let value = f64::from(loss.value().to_scalar::<f32>()?);
+            let one = loss.value().ones_like()?;
+            tape.backward(loss, one, gradients)?;
+            Ok(value)
+        };
+        let most = (SHARD_BYTES / (4 * parameters.buffer_len()).max(1)).max(1);
+        let shards = deal(model, rows, self.shards.len().min(most));
+        if shards.len() <= 1 {
+            return self.all.install(|| shard(0, rows, gradients));
+        }
+        // The first shard adds to the buffer itself, the others to their own.
+        let rest = (1..shards.len()).map(|_| parameters.gradients()).collect::<Result<Vec<_>, _>>()?;
+        let buffers: Vec<&Tensor> = std::iter::once(gradients).chain(&rest).collect();
+        let losses = self.run(&shards, |index, rows| shard(index as u64, rows, buffers[index]))?;
+        for other in &rest {
+            self.all.install(|| self.kernels.add(Dest::Add(gradients.clone()), other, 1.0))?;
+        }
+        Ok(losses.into_iter().sum())
+    }
+
+    /// The sum of the rows' losses, without dropout and label smoothing.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn loss(&self, model: &T5, rows: &[&Sample]) -> Result<f64> {
+        let shards = deal(model, rows, self.shards.len());
+        let losses = self.run(&shards, |_, rows| {
+            let tape = Tape::off(self.kernels.clone());
+            let loss = model.loss(&tape, &self.batch(model, rows)?, 0.0)?;
+            Ok(f64::from(loss.value().to_scalar::<f32>()?))
+        })?;
+        Ok(losses.into_iter().sum())
+    }
+
+    /// Generates an answer to each source, `batch` rows at a time on each thread; `done` hears how many rows
+    /// each batch had.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn generate(
+        &self,
+        model: &T5,
+        sources: &[&[u32]],
+        options: &GenerationOptions,
+        batch: usize,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Vec<u32>>> {
+        // Rows of like length finish at like times.
+        let mut order: Vec<usize> = (0..sources.len()).collect();
+        order.sort_by_key(|&row| std::cmp::Reverse(sources[row].len()));
+        let size = batch.max(1).min(sources.len().div_ceil(self.shards.len()).max(1));
+        let batches: Vec<&[usize]> = order.chunks(size).collect();
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let answer = |rows: &[usize]| -> Result<Vec<Vec<u32>>> {
+            let rows: Vec<(usize, &[u32])> = rows.iter().map(|&row| (row, sources[row])).collect();
+            let answers = generate(model, &Tape::off(self.kernels.clone()), &rows, options)?;
+            done(rows.len());
+            Ok(answers)
+        };
+        let worker = |_: usize, _: &()| -> Result<Vec<(usize, Vec<u32>)>> {
+            let mut found = Vec::new();
+            loop {
+                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let Some(rows) = batches.get(index) else { return Ok(found) };
+                found.extend(rows.iter().copied().zip(answer(rows)?));
+            }
+        };
+        let found = match batches.len() {
+            // One batch: the threads share its operations.
+            1 => vec![self.all.install(|| worker(0, &()))?],
+            _ => self.run(&vec![(); self.shards.len()], worker)?,
+        };
+        let mut answers = vec![Vec::new(); sources.len()];
+        for (row, tokens) in found.into_iter().flatten() {
+            answers[row] = tokens;
+        }
+        Ok(answers)
+    }
+
+    fn batch(&self, model: &T5, rows: &[&Sample]) -> Result<Batch> {
+        let source = Packed::new(rows.iter().map(|row| &row.source));
+        let target = Packed::new(rows.iter().map(|row| &row.target));
+        let (start, device) = (model.config.decoder_start_token_id, self.kernels.device());
+        Ok(Batch::new((&source.ids, &source.bounds), (&target.ids, &target.bounds), start, device)?)
+    }
+
+    /// Runs each item on the shard of its number, side by side; results come in order.
+    fn run<I: Sync, R: Send>(
+        &self,
+        items: &[I],
+        work: impl Fn(usize, &I) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        std::thread::scope(|scope| {
+            let work = &work;
+            let running: Vec<_> = items
+                .iter()
+                .zip(&self.shards)
+                .enumerate()
+                .map(|(index, (item, pool))| scope.spawn(move || pool.install(|| work(index, item))))
+                .collect();
+            running
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
+    }
+}
+
+/// Deals rows to at most `count` shards of about the same work: each row, the heaviest first, goes to the
+/// lightest shard.
+fn deal<'a>(model: &T5, rows: &[&'a Sample], count: usize) -> Vec<Vec<&'a Sample>> {
+    let mut order: Vec<(f64, &Sample)> = rows
+        .iter()
+        .map(|row| (model.config.forward_flops(row.source.len(), row.target.len()), *row))
+        .collect();
+    order.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut shards = vec![(0.0f64, Vec::new()); count.min(rows.len()).max(1)];
+    for (work, row) in order {
+        let lightest = shards.iter_mut().min_by(|a, b| a.0.total_cmp(&b.0)).expect("at least one shard");
+        lightest.0 += work;
+        lightest.1.push(row);
+    }
+    shards.into_iter().map(|(_, rows)| rows).collect()
+}

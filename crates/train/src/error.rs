@@ -1,0 +1,69 @@
+use std::path::PathBuf;
+
+/// What training or measuring can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that cannot be opened, read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A checkpoint that is not whole, or is of another run.
+    #[error("{path}: {what}")]
+    Checkpoint {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// A loss or a gradient that is not a number any more.
+    #[error(
+        "step {step}: the {what} is not finite, on rows {}; {}; lower learning_rate, or look at these rows",
+        rows.join(", "),
+        match good {
+            Some(path) => format!("the last good checkpoint is {}", path.display()),
+            None => "there is no checkpoint before it".to_owned(),
+        }
+    )]
+    NonFinite {
+        /// The step, from 1.
+        step: usize,
+        /// `loss` or `gradient`.
+        what: &'static str,
+        /// Where the step's rows stand.
+        rows: Vec<String>,
+        /// The last checkpoint.
+        good: Option<PathBuf>,
+    },
+    /// The rows gave no batches.
+    #[error(transparent)]
+    Data(#[from] tallow_data::Error),
+    /// Scores that cannot be computed.
+    #[error(transparent)]
+    Metrics(#[from] tallow_metrics::Error),
+    /// The method failed.
+    #[error(transparent)]
+    Peft(#[from] tallow_peft::Error),
+    /// The model failed.
+    #[error(transparent)]
+    T5(#[from] tallow_t5::Error),
+    /// An operation failed.
+    #[error(transparent)]
+    Ops(#[from] tallow_ops::Error),
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// The result of training.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::File { path, source }
+    }
+}

@@ -1,0 +1,118 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tallow_data::{BatchOptions, BatchSize, Batches, Example, Sample, Tokenizer};
+use tallow_metrics::{References, Rouge, RougeCorpus, RougeType, Score};
+use tallow_t5::{GenerationOptions, T5};
+
+use crate::{Engine, Result};
+
+/// Tokens of a batch where nothing is kept for backward.
+const LOSS_TOKENS: usize = 4096;
+
+/// The mean loss of a target token over all rows.
+///
+/// # Errors
+/// If there are no rows, or the model fails.
+pub fn mean_loss(engine: &Engine, model: &T5, rows: &[Sample]) -> Result<f64> {
+    let lengths = rows.iter().map(Sample::lengths).collect();
+    let batches = Batches::new(lengths, BatchOptions::evaluation(BatchSize::Tokens(LOSS_TOKENS)), 0)?;
+    let (mut sum, mut tokens) = (0.0, 0);
+    for batch in batches.epoch(0) {
+        let samples: Vec<&Sample> = batch.iter().map(|&row| &rows[row]).collect();
+        sum += engine.loss(model, &samples)?;
+        tokens += samples.iter().map(|row| row.target.len()).sum::<usize>();
+    }
+    Ok(sum / tokens as f64)
+}
+
+/// One row's generated text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
+    /// Where the row stands.
+    pub row: String,
+    /// The prompt.
+    pub prompt: String,
+    /// What the model wrote.
+    pub prediction: String,
+    /// What it is measured against.
+    pub references: Vec<String>,
+}
+
+/// Generates an answer to each example; `done` hears how many rows each batch had.
+///
+/// # Errors
+/// If a text cannot be tokenised, or the model fails.
+pub fn answers(
+    engine: &Engine,
+    model: &T5,
+    tokenizer: &Tokenizer,
+    examples: &[Example],
+    max_source_tokens: usize,
+    (options, batch): (&GenerationOptions, usize),
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Answer>> {
+    let prompts: Vec<&str> = examples.iter().map(|example| example.prompt.as_str()).collect();
+    let sources = tokenizer.encode_batch(&prompts, max_source_tokens)?;
+    let sources: Vec<&[u32]> = sources.iter().map(|source| source.ids.as_slice()).collect();
+    let found = engine.generate(model, &sources, options, batch, done)?;
+    let answers = examples.iter().zip(found).map(|(example, ids)| {
+        Ok(Answer {
+            row: example.origin.to_string(),
+            prompt: example.prompt.clone(),
+            prediction: tokenizer.decode(&ids)?,
+            references: example.references.clone(),
+        })
+    });
+    answers.collect()
+}
+
+/// How answers are scored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scores {
+    /// Which figures: `rouge1`, `rouge2`, `rougeL`, `rougeLsum`, ...
+    pub rouge: Vec<RougeType>,
+    /// Whether words are stemmed first.
+    pub stemmer: bool,
+    /// Of several references, the best or the mean.
+    pub references: References,
+}
+
+impl Default for Scores {
+    fn default() -> Self {
+        let rouge = vec![RougeType::ROUGE_1, RougeType::ROUGE_2, RougeType::L, RougeType::Lsum];
+        Self { rouge, stemmer: true, references: References::Best }
+    }
+}
+
+/// The figures of one evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// The number of rows.
+    pub rows: usize,
+    /// The mean of each score over the rows.
+    pub rouge: BTreeMap<RougeType, Score>,
+    /// Whether words were stemmed first.
+    pub stemmer: bool,
+    /// How several references were combined.
+    pub references: References,
+}
+
+/// Scores answers against their references.
+///
+/// # Errors
+/// If a row has no reference.
+pub fn score(answers: &[Answer], scores: &Scores) -> Result<Evaluation> {
+    let rouge = Rouge { types: scores.rouge.clone(), stemmer: scores.stemmer };
+    let mut corpus = RougeCorpus::new(rouge, scores.references);
+    for answer in answers {
+        corpus.add(&answer.references, &answer.prediction)?;
+    }
+    Ok(Evaluation {
+        rows: answers.len(),
+        rouge: corpus.mean().unwrap_or_default().into_iter().collect(),
+        stemmer: scores.stemmer,
+        references: scores.references,
+    })
+}

@@ -1,0 +1,181 @@
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tallow_data::Sample;
+use tallow_ops::{Randomness, Update};
+use tallow_peft::Adapted;
+
+use crate::{
+    Checkpoint, Checkpoints, Engine, Error, Observer, Progress, Result, StepReport, TrainingOptions, mean_loss,
+};
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished(Progress),
+    /// It was asked to stop, and wrote a checkpoint if it has a place for it.
+    Stopped(Progress),
+}
+
+/// One training run.
+pub struct Trainer<'a> {
+    /// The model and what is trained of it.
+    pub adapted: &'a mut Adapted,
+    /// What computes.
+    pub engine: &'a Engine,
+    /// How.
+    pub options: &'a TrainingOptions,
+    /// Of batches and dropout.
+    pub seed: u64,
+    /// The training rows.
+    pub rows: &'a [Sample],
+    /// Where training row i stands, for messages.
+    pub origin: &'a dyn Fn(usize) -> String,
+    /// The rows of the validation loss; none is measured without.
+    pub validation: &'a [Sample],
+    /// Where checkpoints go; none are written without.
+    pub checkpoints: Option<Checkpoints>,
+    /// Set from outside to stop after the running step.
+    pub stop: &'a AtomicBool,
+}
+
+impl Trainer<'_> {
+    /// Trains from `start`, or from the beginning; at the end the parameters are those of the lowest
+    /// validation loss, if it was measured.
+    ///
+    /// # Errors
+    /// If a loss or gradient is not finite, a checkpoint is of another run, or a file cannot be written.
+    pub fn run(&mut self, start: Option<&Checkpoint>, observers: &mut [Box<dyn Observer + '_>]) -> Result<Outcome> {
+        let options = self.options;
+        self.adapted.model.dropout = options.dropout.unwrap_or(self.adapted.model.dropout);
+        let batches = options.batches(self.rows.iter().map(Sample::lengths).collect(), self.seed)?;
+        let total = options.total_steps(&batches);
+        let mut progress = Progress { threads: self.engine.threads(), ..Progress::default() };
+        if let Some(start) = start {
+            start.restore(&self.adapted.parameters)?;
+            progress = Progress { threads: progress.threads, ..start.progress.clone() };
+        }
+        let mut good = start.map(|start| start.path.clone());
+        let gradients = self.adapted.parameters.gradients()?;
+        let mut steps = batches.from_step(progress.step * options.accumulation);
+        while progress.step < total {
+            let begin = Instant::now();
+            let micro: Vec<(usize, Vec<usize>)> = steps.by_ref().take(options.accumulation).collect();
+            let mut report = self.gradients(progress.step, &micro, &gradients, good.as_ref())?;
+            report.learning_rate =
+                options.learning_rate * options.schedule.factor(progress.step, options.warmup_steps, total);
+            let target_tokens: usize =
+                micro.iter().flat_map(|(_, rows)| rows).map(|&row| self.rows[row].target.len()).sum();
+            let clip = match options.max_grad_norm {
+                0.0 => 1.0,
+                // torch's clip_grad_norm_ adds this epsilon.
+                most => (most / (report.grad_norm + 1e-6)).min(1.0),
+            };
+            progress.step += 1;
+            let update = Update {
+                step: progress.step as u64,
+                learning_rate: report.learning_rate,
+                gradient_scale: clip / target_tokens as f64,
+            };
+            let kernels = self.engine.kernels();
+            options.adamw().step(&**kernels, &self.adapted.parameters, &gradients, update)?;
+            report.time = begin.elapsed();
+            for observer in observers.iter_mut() {
+                observer.step(&report, total)?;
+            }
+            let due = |every: usize| every > 0 && progress.step.is_multiple_of(every);
+            let (evaluate, write) = (due(options.evaluate_every), due(options.checkpoint_every));
+            let last = progress.step == total;
+            if evaluate || last {
+                self.validate(&mut progress, observers)?;
+            }
+            let stopped = !last && self.stop.load(Ordering::Relaxed);
+            if let (Some(checkpoints), true) = (&self.checkpoints, (write && !last) || stopped) {
+                let path =
+                    checkpoints.write(&self.adapted.parameters, &progress, options.keep_checkpoints)?;
+                for observer in observers.iter_mut() {
+                    observer.checkpoint(progress.step, &path)?;
+                }
+                good = Some(path);
+            }
+            if stopped {
+                return Ok(Outcome::Stopped(progress));
+            }
+        }
+        if let (Some(checkpoints), Some(best)) = (&self.checkpoints, progress.best_step)
+            && best != progress.step
+            && let Some(best) = checkpoints.best()?
+        {
+            best.restore(&self.adapted.parameters)?;
+        }
+        Ok(Outcome::Finished(progress))
+    }
+
+    /// Accumulates one step's gradients, unscaled: the report's loss and norm are of the mean.
+    fn gradients(
+        &self,
+        step: usize,
+        micro: &[(usize, Vec<usize>)],
+        gradients: &candle_core::Tensor,
+        good: Option<&PathBuf>,
+    ) -> Result<StepReport> {
+        let (mut loss, mut target_tokens, mut tokens) = (0.0, 0, 0);
+        for (index, (_, rows)) in micro.iter().enumerate() {
+            let samples: Vec<&Sample> = rows.iter().map(|&row| &self.rows[row]).collect();
+            let (seed, batch) = (self.seed, (index as u64) << 32);
+            let stream = move |shard: u64| Randomness::new(seed, step as u64, batch | shard);
+            loss += self.engine.accumulate(
+                &self.adapted.model,
+                &self.adapted.parameters,
+                &samples,
+                self.options.label_smoothing,
+                Some(&stream),
+                gradients,
+            )?;
+            target_tokens += samples.iter().map(|row| row.target.len()).sum::<usize>();
+            tokens += samples.iter().map(|row| row.source.len() + row.target.len()).sum::<usize>();
+        }
+        let squares = self.engine.kernels().sum_of_squares(gradients)?;
+        let grad_norm = squares.sqrt() / target_tokens as f64;
+        let loss = loss / target_tokens as f64;
+        let what = match (loss.is_finite(), grad_norm.is_finite()) {
+            (false, _) => "loss",
+            (true, false) => "gradient",
+            (true, true) => {
+                let epoch = micro.last().map_or(0, |(epoch, _)| *epoch);
+                return Ok(StepReport {
+                    step: step + 1,
+                    epoch,
+                    loss,
+                    grad_norm,
+                    learning_rate: 0.0,
+                    tokens,
+                    time: std::time::Duration::ZERO,
+                });
+            }
+        };
+        let rows = micro.iter().flat_map(|(_, rows)| rows).map(|&row| (self.origin)(row)).collect();
+        Err(Error::NonFinite { step: step + 1, what, rows, good: good.cloned() })
+    }
+
+    fn validate(&self, progress: &mut Progress, observers: &mut [Box<dyn Observer + '_>]) -> Result<()> {
+        if self.validation.is_empty() {
+            return Ok(());
+        }
+        let loss = mean_loss(self.engine, &self.adapted.model, self.validation)?;
+        let best = progress.best_loss.is_none_or(|best| loss < best);
+        if best {
+            progress.best_loss = Some(loss);
+            progress.best_step = Some(progress.step);
+            if let Some(checkpoints) = &self.checkpoints {
+                checkpoints.write_best(&self.adapted.parameters, progress)?;
+            }
+        }
+        for observer in observers.iter_mut() {
+            observer.validation(progress.step, loss, best)?;
+        }
+        Ok(())
+    }
+}

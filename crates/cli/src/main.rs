@@ -1,2 +1,40 @@
-//! tallow
-fn main() {}
+//! `tallow`: fine-tunes FLAN-T5 with LoRA from one config file.
+
+mod args;
+mod commands;
+mod config;
+mod data;
+mod progress;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+
+/// Exit codes, as the help text lists them.
+const FAILED: u8 = 1;
+const MISUSED: u8 = 2;
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Train(arguments) => commands::train::run(&arguments),
+        Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
+        Command::Generate(arguments) => commands::generate::run(&arguments),
+        Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<run::Interrupted>() => {
+            eprintln!("{error}");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<config::Problems>() { MISUSED } else { FAILED })
+        }
+    }
+}

@@ -87,7 +87,7 @@ impl Default for Scores {
 }
 
 /// The figures of one evaluation.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The number of rows.
     pub rows: usize,

@@ -1,0 +1,184 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 a wrong command line or config; 130 interrupted.";
+
+/// Fine-tunes FLAN-T5 with LoRA: one config file in, an adapter in PEFT's format out.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train what a config file describes, and measure it before and after
+    Train(TrainArguments),
+    /// Generate for held-out rows and print ROUGE
+    Evaluate(EvaluateArguments),
+    /// Write text for prompts, with or without an adapter
+    Generate(GenerateArguments),
+    /// Merge an adapter into its base: a Hugging Face folder
+    Export(ExportArguments),
+    /// Time LoRA training over a file of tokenised batches
+    Bench(BenchArguments),
+}
+
+/// A config file, and changes to it.
+#[derive(Args)]
+pub struct ConfigArguments {
+    /// The run's TOML file; see configs/
+    pub config: PathBuf,
+    /// Changes to any key of the config: training.steps=50 'method.target_modules=["q", "k", "v"]'
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct TrainArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Go on from the newest checkpoint of the run's folder
+    #[arg(long)]
+    pub resume: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct EvaluateArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The adapter to measure [default: the one in the run's folder]
+    #[arg(long, value_name = "DIR", conflicts_with = "base")]
+    pub adapter: Option<PathBuf>,
+    /// Measure the base without an adapter
+    #[arg(long)]
+    pub base: bool,
+    /// Write each row's prompt, prediction and references to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub predictions: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct GenerateArguments {
+    /// The model's folder
+    #[arg(long, value_name = "DIR", required_unless_present = "run")]
+    pub model: Option<PathBuf>,
+    /// An adapter's folder
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// A run's folder: its model, tokenizer, adapter, template and generation settings
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "adapter"])]
+    pub run: Option<PathBuf>,
+    /// The tokenizer.json, if it is not in the model's folder
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// The prompt; without it and --file, standard input is one prompt
+    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+    pub prompt: Option<String>,
+    /// A file: rows for a template (.jsonl, .json, .csv), or text that is one prompt
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The template set that makes prompts of rows [default: the run's]
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
+    /// Every line of the text is a prompt of its own
+    #[arg(long)]
+    pub lines: bool,
+    /// At most so many new tokens
+    #[arg(long, value_name = "N")]
+    pub max_new_tokens: Option<usize>,
+    /// At least so many new tokens
+    #[arg(long, value_name = "N")]
+    pub min_new_tokens: Option<usize>,
+    /// No n-gram of this size twice
+    #[arg(long, value_name = "N")]
+    pub no_repeat_ngram_size: Option<usize>,
+    /// Divides the logits of tokens that occurred
+    #[arg(long, value_name = "X")]
+    pub repetition_penalty: Option<f32>,
+    /// Draw tokens at random, at this temperature
+    #[arg(long, value_name = "X")]
+    pub temperature: Option<f64>,
+    /// Draw among the most likely so many
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+    /// Draw among the most likely that together have this probability
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f64>,
+    /// The seed of what is drawn
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Prompts are cut to so many tokens
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub max_source_tokens: usize,
+    /// Rows that a thread generates for at a time
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub batch_size: usize,
+    /// Threads; 0 takes all cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct ExportArguments {
+    /// The base model's folder
+    #[arg(long, value_name = "DIR", required_unless_present = "run", requires = "adapter")]
+    pub model: Option<PathBuf>,
+    /// The adapter's folder
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// A run's folder: its model and adapter
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "adapter"])]
+    pub run: Option<PathBuf>,
+    /// The folder to write; it must not exist
+    #[arg(value_name = "OUT")]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct BenchArguments {
+    /// The model's folder
+    pub model: PathBuf,
+    /// JSON lines, a batch each: {"source": [[ids]], "target": [[ids]]}
+    pub batches: PathBuf,
+    /// The adapter to start from [default: a fresh one]
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// Steps that are timed
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub steps: usize,
+    /// Steps before them
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub warmup: usize,
+    /// The rank of a fresh adapter
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub rank: usize,
+    /// The alpha of a fresh adapter
+    #[arg(long, value_name = "X", default_value_t = 32.0)]
+    pub alpha: f64,
+    /// The layers of a fresh adapter
+    #[arg(long, value_name = "NAME", num_args = 1.., default_values = ["q", "v"])]
+    pub targets: Vec<String>,
+    /// Train every weight instead
+    #[arg(long, conflicts_with = "adapter")]
+    pub full: bool,
+    /// The learning rate
+    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    pub lr: f64,
+    /// Threads; 0 takes all cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// Print a table of time by operation to standard error
+    #[arg(long)]
+    pub trace: bool,
+}

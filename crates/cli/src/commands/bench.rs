@@ -1,0 +1,168 @@
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use serde::Deserialize;
+use serde_json::json;
+use tallow_data::Sample;
+use tallow_ops::trace;
+use tallow_ops::{AdamW, Update};
+use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
+use tallow_train::Engine;
+
+use crate::args::BenchArguments;
+use crate::data::model;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch {
+    source: Vec<Vec<u32>>,
+    target: Vec<Vec<u32>>,
+}
+
+impl Batch {
+    fn rows(self) -> Vec<Sample> {
+        self.source.into_iter().zip(self.target).map(|(source, target)| Sample { source, target }).collect()
+    }
+}
+
+pub fn run(arguments: &BenchArguments) -> Result<()> {
+    let base = model(&arguments.model)?;
+    let batches = read(&arguments.batches)?;
+    for row in batches.iter().flatten() {
+        base.check_ids(row.source.iter().chain(&row.target))?;
+    }
+    let adapted = adapt(base, arguments)?;
+    let threads = match arguments.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let engine = Engine::cpu(threads);
+    let gradients = adapted.parameters.gradients()?;
+    // The peer's optimiser: AdamW without decay, the gradient clipped to norm 1, no dropout.
+    let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
+    let (mut losses, mut rates) = (Vec::new(), Vec::new());
+    let (mut seconds, mut real, mut padded) = (0.0, 0, 0);
+    for step in 0..arguments.warmup + arguments.steps {
+        let rows: Vec<&Sample> = batches[step % batches.len()].iter().collect();
+        if arguments.trace && step == arguments.warmup {
+            trace::start();
+        }
+        let begin = Instant::now();
+        let count = rows.iter().map(|row| row.target.len()).sum::<usize>() as f64;
+        let loss = engine.accumulate(&adapted.model, &adapted.parameters, &rows, 0.0, None, &gradients)?;
+        let norm = engine.kernels().sum_of_squares(&gradients)?.sqrt() / count;
+        let gradient_scale = (1.0 / (norm + 1e-6)).min(1.0) / count;
+        let update = Update { step: step as u64 + 1, learning_rate: arguments.lr, gradient_scale };
+        adamw.step(&**engine.kernels(), &adapted.parameters, &gradients, update)?;
+        losses.push(loss / count);
+        if step >= arguments.warmup {
+            let elapsed = begin.elapsed().as_secs_f64();
+            let tokens: usize = rows.iter().map(|row| row.source.len() + row.target.len()).sum();
+            let longest = |length: fn(&Sample) -> usize| rows.iter().map(|row| length(row)).max().unwrap_or(0);
+            padded += rows.len() * (longest(|row| row.source.len()) + longest(|row| row.target.len()));
+            rates.push(tokens as f64 / elapsed);
+            seconds += elapsed;
+            real += tokens;
+        }
+    }
+    if arguments.trace {
+        report(arguments.steps, threads, seconds);
+    }
+    rates.sort_by(f64::total_cmp);
+    let round = |x: f64, digits: i32| (x * 10f64.powi(digits)).round() / 10f64.powi(digits);
+    let result = json!({
+        "peer": "tallow",
+        "torch": null,
+        "device": "cpu",
+        "dtype": "float32",
+        "attn": "segments",
+        "compile": false,
+        "steps": arguments.steps,
+        "seconds": round(seconds, 3),
+        "real_tokens_per_s": round(real as f64 / seconds, 1),
+        "padded_tokens_per_s": round(padded as f64 / seconds, 1),
+        "median_real_tokens_per_s": round(rates[rates.len() / 2], 1),
+        "peak_memory_mb": peak_memory().map(|bytes| (bytes as f64 / 1e6).round() as u64),
+        "trainable": adapted.parameters.trainable(),
+        "losses": losses,
+    });
+    println!("{result}");
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<Vec<Sample>>> {
+    let file = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("{file}: cannot read the batches"))?;
+    let mut batches = Vec::new();
+    for (line, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+        let line = line + 1;
+        let batch: Batch =
+            serde_json::from_str(text).with_context(|| format!("{file}:{line}: not a batch of source and target"))?;
+        let (sources, targets) = (batch.source.len(), batch.target.len());
+        if sources != targets || sources == 0 {
+            bail!("{file}:{line}: {sources} sources and {targets} targets; a batch has as many of each, from 1");
+        }
+        let rows = batch.rows();
+        if rows.iter().any(|row| row.source.is_empty() || row.target.is_empty()) {
+            bail!("{file}:{line}: a row without tokens");
+        }
+        batches.push(rows);
+    }
+    if batches.is_empty() {
+        bail!("{file}: holds no batches");
+    }
+    Ok(batches)
+}
+
+fn adapt(base: tallow_t5::T5, arguments: &BenchArguments) -> Result<Adapted> {
+    if arguments.steps == 0 {
+        bail!("--steps must be at least 1");
+    }
+    if let Some(folder) = &arguments.adapter {
+        let adapted = Adapted::load(base, folder, &Device::Cpu);
+        return adapted.with_context(|| format!("cannot load the adapter in {}", folder.display()));
+    }
+    let lora = LoraOptions {
+        rank: arguments.rank,
+        alpha: arguments.alpha,
+        target_modules: TargetModules::Suffixes(arguments.targets.clone()),
+        ..LoraOptions::default()
+    };
+    let method = if arguments.full { Method::Full(FullOptions {}) } else { Method::Lora(lora) };
+    Ok(inject(base, &method, Initial::Seed(0), &Device::Cpu)?)
+}
+
+/// Prints milliseconds of wall time and GFLOP/s by operation; threads run side by side.
+fn report(steps: usize, threads: usize, seconds: f64) {
+    let costs = trace::stop();
+    let wall = seconds * 1e3 / steps as f64;
+    eprintln!("{:<9} {:<14} {:>6} {:>9} {:>6} {:>9}", "phase", "operation", "calls", "ms/step", "share", "GFLOP/s");
+    let (mut sum, mut flops) = (0.0, 0);
+    for ((phase, name), cost) in costs {
+        let busy = cost.time.as_secs_f64();
+        let ms = busy * 1e3 / (steps * threads) as f64;
+        eprintln!(
+            "{:<9} {name:<14} {:>6} {ms:>9.2} {:>5.1}% {:>9.1}",
+            format!("{phase:?}").to_lowercase(),
+            cost.calls / steps as u64,
+            100.0 * ms / wall,
+            cost.flops as f64 * threads as f64 / busy / 1e9,
+        );
+        sum += ms;
+        flops += cost.flops;
+    }
+    let rate = flops as f64 / seconds / 1e9;
+    eprintln!(
+        "{wall:.1} ms a step, {sum:.1} of them in operations; {:.1} GFLOP of products, {rate:.1} GFLOP/s",
+        flops as f64 / 1e9 / steps as f64
+    );
+}
+
+/// The process's highest resident set so far, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}

@@ -1,0 +1,7 @@
+//! The commands, one a file.
+
+pub mod bench;
+pub mod evaluate;
+pub mod export;
+pub mod generate;
+pub mod train;

@@ -1,0 +1,169 @@
+use anyhow::{Context, Result};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use tallow_data::{Example, Tokenizer};
+use tallow_peft::{Initial, inject};
+use tallow_t5::T5;
+use tallow_train::{Answer, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Trainer, answers, score};
+
+use crate::args::TrainArguments;
+use crate::config::{Config, load};
+use crate::data::{Task, check_vocabulary, model, tokenizer};
+use crate::progress::{self, Progress};
+use crate::run::{Interrupt, Interrupted, RunFolder, trained, write};
+
+/// What evaluation.json holds.
+#[derive(Default, Serialize, Deserialize)]
+struct Figures {
+    /// Of the base, over `before_rows` rows.
+    before: Option<Evaluation>,
+    /// Of the trained model, over the same rows.
+    after_same_rows: Option<Evaluation>,
+    /// Of the trained model, over all rows.
+    after: Option<Evaluation>,
+}
+
+pub fn run(arguments: &TrainArguments) -> Result<()> {
+    let config = load(&arguments.config.config, &arguments.config.overrides)?;
+    let say = |text: &str| eprintln!("{text}");
+    let tokenizer = tokenizer(&config.model)?;
+    let task = Task::load(&config, &tokenizer, &say)?;
+    let base = model(&config.model.path)?;
+    check_vocabulary(&tokenizer, &config.model, &base)?;
+    let mut adapted = inject(base.clone(), &config.method, Initial::Seed(config.seed), &Device::Cpu)?;
+    let threads = config.threads();
+    let engine = Engine::cpu(threads);
+    let (trainable, all) = (adapted.parameters.trainable(), parameters(&base));
+    say(&format!("{trainable} trainable parameters beside {all} ({:.2}%), {threads} threads", {
+        100.0 * trainable as f64 / all as f64
+    }));
+
+    let interrupt = Interrupt::install()?;
+    let folder = RunFolder::open(&config, arguments.resume)?;
+    let mut figures = read_figures(&folder)?;
+    let before_rows = config.evaluation.before_rows.min(task.held_out.len());
+    if before_rows > 0 && figures.before.is_none() {
+        let rows = &task.held_out[..before_rows];
+        let (_, evaluation) = measure(&config, &engine, &base, &tokenizer, rows, "before training")?;
+        figures.before = Some(evaluation);
+        write_figures(&folder, &figures)?;
+    }
+    drop(base);
+
+    let checkpoints = folder.checkpoints();
+    let start = match arguments.resume {
+        true => checkpoints.newest()?,
+        false => None,
+    };
+    if let Some(start) = &start {
+        say(&format!("resuming after step {}", start.progress.step));
+        warn_of_threads(start, threads, &say);
+    }
+    let done = start.as_ref().map_or(0, |start| start.progress.step);
+    let mut observers: Vec<Box<dyn Observer>> =
+        vec![Box::new(MetricsLog::open(&folder.metrics(), done)?), Box::new(Progress::new(done))];
+    interrupt.training(true);
+    let outcome = Trainer {
+        adapted: &mut adapted,
+        engine: &engine,
+        options: &config.training,
+        seed: config.seed,
+        rows: &task.train.samples,
+        origin: &|row| task.train.examples[row].origin.to_string(),
+        validation: &task.validation.samples,
+        checkpoints: Some(checkpoints),
+        stop: &interrupt.stop,
+    }
+    .run(start.as_ref(), &mut observers)?;
+    interrupt.training(false);
+    drop(observers);
+    if let Outcome::Stopped(progress) = outcome {
+        let file = arguments.config.config.display();
+        let text = format!("stopped after step {}; go on with: tallow train {file} --resume", progress.step);
+        return Err(Interrupted(text).into());
+    }
+
+    let place = trained(&config);
+    adapted.save(&place, &config.model.path)?;
+    say(&format!("wrote {}", place.display()));
+    if task.held_out.is_empty() {
+        return Ok(());
+    }
+    let rows = match config.evaluation.rows {
+        0 => task.held_out.len(),
+        rows => rows.min(task.held_out.len()),
+    };
+    let rows = &task.held_out[..rows.max(before_rows)];
+    let (found, evaluation) = measure(&config, &engine, &adapted.model, &tokenizer, rows, "after training")?;
+    if before_rows > 0 && before_rows < found.len() {
+        figures.after_same_rows = Some(score(&found[..before_rows], &config.evaluation.scores)?);
+    }
+    figures.after = Some(evaluation);
+    write_figures(&folder, &figures)?;
+    write(&folder.predictions(), &lines(&found)?)?;
+    let columns = [
+        ("before", &figures.before),
+        ("after", &figures.after_same_rows),
+        ("after", &figures.after),
+    ];
+    let columns: Vec<(&str, &Evaluation)> =
+        columns.into_iter().filter_map(|(name, figures)| Some((name, figures.as_ref()?))).collect();
+    println!("{}", progress::table(&columns));
+    Ok(())
+}
+
+/// The number of a model's own parameters.
+fn parameters(model: &T5) -> usize {
+    model.clone().weights_mut().into_iter().map(|weight| weight.value.value().elem_count()).sum()
+}
+
+fn warn_of_threads(start: &Checkpoint, threads: usize, say: &dyn Fn(&str)) {
+    let before = start.progress.threads;
+    if before != threads {
+        say(&format!("the run had {before} threads and now has {threads}: sums may differ in their last bits"));
+    }
+}
+
+/// Generates for `rows` and scores the answers.
+pub fn measure(
+    config: &Config,
+    engine: &Engine,
+    model: &T5,
+    tokenizer: &Tokenizer,
+    rows: &[Example],
+    when: &str,
+) -> Result<(Vec<Answer>, Evaluation)> {
+    let options = &config.evaluation;
+    let bar = progress::rows(rows.len(), &format!("rows {when}"));
+    let found = answers(
+        engine,
+        model,
+        tokenizer,
+        rows,
+        config.task().max_source_tokens,
+        (&options.generation, options.batch_size),
+        &|done| bar.inc(done as u64),
+    )?;
+    bar.finish_and_clear();
+    let evaluation = score(&found, &options.scores)?;
+    Ok((found, evaluation))
+}
+
+/// Answers as JSON lines.
+pub fn lines(answers: &[Answer]) -> Result<String> {
+    let lines = answers.iter().map(|answer| Ok(serde_json::to_string(answer)? + "\n"));
+    lines.collect()
+}
+
+fn read_figures(folder: &RunFolder) -> Result<Figures> {
+    let path = folder.evaluation();
+    if !path.exists() {
+        return Ok(Figures::default());
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{}: not valid", path.display()))
+}
+
+fn write_figures(folder: &RunFolder, figures: &Figures) -> Result<()> {
+    write(&folder.evaluation(), &(serde_json::to_string_pretty(figures)? + "\n"))
+}

@@ -1,0 +1,113 @@
+//! A task's rows, tokenised.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use tallow_data::{
+    Example, Limits, Prompts, Row, Sample, Targets, Tokenizer, read_rows, split_fraction,
+};
+use tallow_t5::T5;
+
+use crate::config::{Config, ModelOptions, TaskOptions};
+
+/// One part of a task's rows.
+#[derive(Default)]
+pub struct Part {
+    pub examples: Vec<Example>,
+    pub samples: Vec<Sample>,
+}
+
+/// A task's rows.
+pub struct Task {
+    pub train: Part,
+    pub validation: Part,
+    /// What generated text is measured on: the test rows, or those of the validation.
+    pub held_out: Vec<Example>,
+}
+
+/// Loads a model's tokenizer.
+pub fn tokenizer(options: &ModelOptions) -> Result<Tokenizer> {
+    Ok(Tokenizer::from_file(&options.tokenizer_file())?)
+}
+
+/// Refuses a tokenizer with ids that the model has no embedding for.
+pub fn check_vocabulary(tokenizer: &Tokenizer, options: &ModelOptions, model: &T5) -> Result<()> {
+    let (tokens, rows) = (tokenizer.vocabulary_size(), model.config.vocab_size);
+    if tokens > rows {
+        let (file, folder) = (options.tokenizer_file(), options.path.display());
+        bail!(
+            "{}: {tokens} tokens, but the model in {folder} has a vocabulary of {rows}: use the model's own tokenizer",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+fn prompts(task: &TaskOptions, targets: Targets, seed: u64) -> Result<Prompts> {
+    Ok(Prompts::new(task.template.set()?, targets, seed))
+}
+
+/// The rows that generated text is measured on.
+pub fn held_out(config: &Config) -> Result<Vec<Example>> {
+    let task = config.task();
+    let Some(test) = &task.test else {
+        let (_, validation) = rows(config)?;
+        if validation.is_empty() {
+            bail!("the task `{}` has neither test nor validation rows to measure on", task.name);
+        }
+        return Ok(prompts(task, Targets::Template, config.seed)?.examples(&validation)?);
+    };
+    let targets = match task.references.as_slice() {
+        [] => Targets::Template,
+        columns => Targets::References(columns.to_vec()),
+    };
+    Ok(prompts(task, targets, config.seed)?.examples(&read_rows(test)?)?)
+}
+
+/// Training and validation rows.
+fn rows(config: &Config) -> Result<(Vec<Row>, Vec<Row>)> {
+    let task = config.task();
+    let train = read_rows(&task.train)?;
+    if let Some(file) = &task.validation {
+        return Ok((train, read_rows(file)?));
+    }
+    let Some(fraction) = task.validation_fraction else { return Ok((train, Vec::new())) };
+    let (_, held) = split_fraction(train.len(), fraction, config.seed)?;
+    let held: HashSet<usize> = held.into_iter().collect();
+    let mut parts = (Vec::new(), Vec::new());
+    for (index, row) in train.into_iter().enumerate() {
+        if held.contains(&index) { parts.1.push(row) } else { parts.0.push(row) }
+    }
+    Ok(parts)
+}
+
+impl Task {
+    /// Reads, checks and tokenises all rows; says what was cut.
+    pub fn load(config: &Config, tokenizer: &Tokenizer, say: &dyn Fn(&str)) -> Result<Self> {
+        let task = config.task();
+        let (train, validation) = rows(config)?;
+        let prompts = prompts(task, Targets::Template, config.seed)?;
+        let limits = Limits { source: task.max_source_tokens, target: task.max_target_tokens };
+        let part = |name: &str, rows: &[Row]| -> Result<Part> {
+            if rows.is_empty() {
+                return Ok(Part::default());
+            }
+            let examples = prompts.examples(rows)?;
+            let (samples, stats) = tokenizer.tokenize(&examples, limits)?;
+            say(&format!("{name}: {stats}"));
+            Ok(Part { examples, samples })
+        };
+        let held_out = match task.test.is_some() || task.has_validation() {
+            true => held_out(config)?,
+            false => Vec::new(),
+        };
+        Ok(Self { train: part("training", &train)?, validation: part("validation", &validation)?, held_out })
+    }
+}
+
+/// Loads the base model.
+pub fn model(folder: &Path) -> Result<T5> {
+    T5::load(folder, &candle_core::Device::Cpu)
+        .with_context(|| format!("cannot load the model in {}", folder.display()))
+}

@@ -1,0 +1,113 @@
+//! What a run shows while it goes.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tallow_train::{Evaluation, Observer, Result, StepReport};
+
+/// A bar on a terminal, a line now and then elsewhere.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    /// Over the last steps, so that one of them does not make the figure jump.
+    loss: Option<f64>,
+    rate: Option<f64>,
+    last_line: Instant,
+    begin: Instant,
+    first_step: usize,
+}
+
+/// Without a terminal, a line this often.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+impl Progress {
+    /// `done` steps of an earlier session are behind it.
+    pub fn new(done: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = "{bar:30} {pos}/{len}  {msg}  {eta} left";
+            ProgressBar::new(0).with_style(ProgressStyle::with_template(style).expect("the template is valid"))
+        });
+        Self { bar, loss: None, rate: None, last_line: Instant::now(), begin: Instant::now(), first_step: done }
+    }
+}
+
+/// Moves a running mean.
+fn smooth(mean: &mut Option<f64>, value: f64) -> f64 {
+    *mean.insert(mean.map_or(value, |mean| 0.9 * mean + 0.1 * value))
+}
+
+impl Observer for Progress {
+    fn step(&mut self, report: &StepReport, total: usize) -> Result<()> {
+        let loss = smooth(&mut self.loss, report.loss);
+        let rate = smooth(&mut self.rate, report.tokens as f64 / report.time.as_secs_f64());
+        let message = format!("loss {loss:.4}  {rate:.0} tokens/s");
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(total as u64);
+                bar.set_position(report.step as u64);
+                bar.set_message(message);
+                if report.step == total {
+                    bar.finish();
+                }
+            }
+            None if self.last_line.elapsed() >= LINE_EVERY || report.step == total => {
+                self.last_line = Instant::now();
+                let each = self.begin.elapsed() / (report.step - self.first_step) as u32;
+                let left = each * (total - report.step) as u32;
+                eprintln!("step {}/{total}  {message}  {} s left", report.step, left.as_secs());
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn validation(&mut self, step: usize, loss: f64, best: bool) -> Result<()> {
+        let best = if best { ", the lowest so far" } else { "" };
+        let text = format!("step {step}: validation loss {loss:.4}{best}");
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, step: usize, path: &Path) -> Result<()> {
+        let text = format!("step {step}: checkpoint in {}", path.display());
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+        Ok(())
+    }
+}
+
+/// A bar over rows; nothing without a terminal.
+pub fn rows(total: usize, what: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {eta} left").expect("the template is valid");
+    ProgressBar::new(total as u64).with_style(style).with_message(what.to_owned())
+}
+
+/// A table of figures x 100, one column each.
+pub fn table(columns: &[(&str, &Evaluation)]) -> String {
+    let mut lines = vec![format!("{:<12}", "F1 x 100")];
+    for (name, evaluation) in columns {
+        lines[0].push_str(&format!("{:>16}", format!("{name} ({})", evaluation.rows)));
+    }
+    if let Some((_, first)) = columns.first() {
+        for figure in first.rouge.keys() {
+            let mut line = format!("{:<12}", figure.to_string());
+            for (_, evaluation) in columns {
+                let value = evaluation.rouge.get(figure).map_or(f64::NAN, |score| 100.0 * score.fmeasure);
+                line.push_str(&format!("{value:>16.2}"));
+            }
+            lines.push(line);
+        }
+        let stemmer = if first.stemmer { "with" } else { "without" };
+        lines.push(format!("{} of the references, {stemmer} stemmer, (rows)", first.references));
+    }
+    lines.join("\n")
+}

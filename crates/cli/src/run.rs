@@ -1,0 +1,137 @@
+//! A run's folder, and how a run is interrupted.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use tallow_train::Checkpoints;
+
+use crate::config::{Config, load};
+
+/// `output/name`, and what lies in it.
+pub struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// Makes the folder of a new run, or opens that of a run to go on with.
+    pub fn open(config: &Config, resume: bool) -> Result<Self> {
+        let folder = Self(config.folder());
+        let path = folder.0.display();
+        let file = folder.config();
+        if resume {
+            if !file.is_file() {
+                bail!("{path} holds no run to resume: leave out --resume to start one");
+            }
+            let before = load(&file, &[])?;
+            let changed = differences(&before, config)?;
+            if !changed.is_empty() {
+                let file = file.display();
+                bail!("the run to resume was started with other settings, see {file}: {}", changed.join(", "));
+            }
+            return Ok(folder);
+        }
+        if folder.0.exists() {
+            bail!("{path} exists: use --resume to go on with it, name=OTHER for a new run, or remove it");
+        }
+        std::fs::create_dir_all(&folder.0).with_context(|| format!("{path}: cannot make the run's folder"))?;
+        write(&file, &toml::to_string(config)?)?;
+        Ok(folder)
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.jsonl")
+    }
+
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.0.join("checkpoints"))
+    }
+
+    /// Figures before and after.
+    pub fn evaluation(&self) -> PathBuf {
+        self.0.join("evaluation.json")
+    }
+
+    pub fn predictions(&self) -> PathBuf {
+        self.0.join("predictions.jsonl")
+    }
+}
+
+/// Where a run leaves what it trained: an adapter, or a model.
+pub fn trained(config: &Config) -> PathBuf {
+    config.folder().join(if config.method.has_adapter() { "adapter" } else { "model" })
+}
+
+/// Writes a file through one beside it, so that it is there whole or not at all.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".part");
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, path))
+        .with_context(|| format!("{}: cannot write", path.display()))
+}
+
+/// The keys in which two configs differ.
+fn differences(before: &Config, now: &Config) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let (before, now) = (toml::Value::try_from(before)?, toml::Value::try_from(now)?);
+    compare("", Some(&before), Some(&now), &mut found);
+    Ok(found)
+}
+
+fn compare(key: &str, before: Option<&toml::Value>, now: Option<&toml::Value>, found: &mut Vec<String>) {
+    match (before, now) {
+        (Some(toml::Value::Table(a)), Some(toml::Value::Table(b))) => {
+            let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for name in names {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                compare(&key, a.get(name), b.get(name), found);
+            }
+        }
+        (a, b) if a != b => found.push(key.to_owned()),
+        _ => {}
+    }
+}
+
+/// The run was stopped from outside.
+#[derive(Debug)]
+pub struct Interrupted(pub String);
+
+impl std::error::Error for Interrupted {}
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What Ctrl-C does.
+#[derive(Clone)]
+pub struct Interrupt {
+    /// Set by Ctrl-C.
+    pub stop: Arc<AtomicBool>,
+    training: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// From now on, the first Ctrl-C during training asks for a checkpoint; any other ends the program.
+    pub fn install() -> Result<Self> {
+        let interrupt = Self { stop: Arc::default(), training: Arc::default() };
+        let handler = interrupt.clone();
+        ctrlc::set_handler(move || {
+            let first = !handler.stop.swap(true, Ordering::SeqCst);
+            if !(first && handler.training.load(Ordering::SeqCst)) {
+                std::process::exit(i32::from(crate::INTERRUPTED));
+            }
+        })?;
+        Ok(interrupt)
+    }
+
+    /// Whether a step is running that should end with a checkpoint.
+    pub fn training(&self, running: bool) {
+        self.training.store(running, Ordering::SeqCst);
+    }
+}

@@ -187,19 +187,88 @@ impl Engine {
     }
 }
 
-/// Deals rows to at most `count` shards of about the same work: each row, the heaviest first, goes to the
-/// lightest shard.
+/// Deals rows to at most `count` shards of about the same work.
 fn deal<'a>(model: &T5, rows: &[&'a Sample], count: usize) -> Vec<Vec<&'a Sample>> {
-    let mut order: Vec<(f64, &Sample)> = rows
-        .iter()
-        .map(|row| (model.config.forward_flops(row.source.len(), row.target.len()), *row))
-        .collect();
-    order.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut shards = vec![(0.0f64, Vec::new()); count.min(rows.len()).max(1)];
-    for (work, row) in order {
-        let lightest = shards.iter_mut().min_by(|a, b| a.0.total_cmp(&b.0)).expect("at least one shard");
-        lightest.0 += work;
-        lightest.1.push(row);
+    let work = |row: &Sample| model.config.forward_flops(row.source.len(), row.target.len());
+    let shards =
+        balance(&rows.iter().map(|&row| work(row)).collect::<Vec<_>>(), count.min(rows.len()).max(1));
+    shards.into_iter().map(|shard| shard.into_iter().map(|row| rows[row]).collect()).collect()
+}
+
+/// Deals items of these weights to `count` parts: each, the heaviest first, to the lightest part; then items
+/// are exchanged between the heaviest part and another for as long as that makes the heaviest lighter.
+fn balance(weights: &[f64], count: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
+    let mut parts = vec![Vec::new(); count];
+    let mut loads = vec![0.0f64; count];
+    let extreme = |loads: &[f64], sign: f64| {
+        (0..count).max_by(|&a, &b| (sign * loads[a]).total_cmp(&(sign * loads[b]))).expect("a part")
+    };
+    for item in order {
+        let lightest = extreme(&loads, -1.0);
+        parts[lightest].push(item);
+        loads[lightest] += weights[item];
     }
-    shards.into_iter().map(|(_, rows)| rows).collect()
+    loop {
+        let heaviest = extreme(&loads, 1.0);
+        let exchange = best_exchange(weights, &parts, &loads, heaviest);
+        let Some((other, given, taken, weight)) = exchange else { return parts };
+        let item = parts[heaviest].swap_remove(given);
+        if let Some(taken) = taken {
+            let back = parts[other].swap_remove(taken);
+            parts[heaviest].push(back);
+        }
+        parts[other].push(item);
+        loads[heaviest] -= weight;
+        loads[other] += weight;
+    }
+}
+
+/// The exchange that lightens the heaviest part most without making another as heavy: (the other part, the
+/// place of the item to give, of one to take for it, the weight that moves).
+fn best_exchange(
+    weights: &[f64],
+    parts: &[Vec<usize>],
+    loads: &[f64],
+    heaviest: usize,
+) -> Option<(usize, usize, Option<usize>, f64)> {
+    let mut best = None;
+    // Below this, rounding could make an exchange and its reverse both look like gains.
+    let mut least = loads[heaviest] * (1.0 - 1e-9);
+    for other in (0..parts.len()).filter(|&other| other != heaviest) {
+        for (given, &item) in parts[heaviest].iter().enumerate() {
+            let for_nothing = std::iter::once((None, 0.0));
+            let for_one = parts[other].iter().enumerate().map(|(place, &back)| (Some(place), weights[back]));
+            for (taken, back) in for_nothing.chain(for_one) {
+                let moved = weights[item] - back;
+                let peak = (loads[heaviest] - moved).max(loads[other] + moved);
+                if moved > 0.0 && peak < least {
+                    (least, best) = (peak, Some((other, given, taken, moved)));
+                }
+            }
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::balance;
+
+    #[test]
+    fn parts_are_whole_and_nearly_even() {
+        let weights = [31.0, 17.0, 23.0, 5.0, 11.0, 8.0, 29.0, 13.0];
+        for count in 1..=8 {
+            let parts = balance(&weights, count);
+            let mut items: Vec<usize> = parts.concat();
+            items.sort_unstable();
+            assert_eq!(items, (0..8).collect::<Vec<_>>());
+            assert_eq!(parts.len(), count);
+        }
+        // Dealing alone would leave 70 against 50.
+        let weights = [30.0, 30.0, 20.0, 20.0, 20.0];
+        let load = |part: Vec<usize>| part.iter().map(|&i| weights[i]).sum::<f64>();
+        assert_eq!(balance(&weights, 2).into_iter().map(load).collect::<Vec<_>>(), [60.0, 60.0]);
+    }
 }

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""Runs two benchmark commands in alternation, so that a noisy machine treats both alike, and prints the
+figures of each run, the median ratios, and how far the losses are apart.
+
+Both commands print one JSON object with the keys of bench_peft.py as their last line.
+
+Usage: bench_pairs.py --pairs 5 -- OURS... -- PEER...
+"""
+import json
+import statistics
+import subprocess
+import sys
+
+arguments = sys.argv[1:]
+pairs = int(arguments[arguments.index("--pairs") + 1]) if "--pairs" in arguments else 5
+first = arguments.index("--")
+second = arguments.index("--", first + 1)
+commands = arguments[first + 1 : second], arguments[second + 1 :]
+
+FIGURES = ("real_tokens_per_s", "median_real_tokens_per_s", "peak_memory_mb")
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}:\n{done.stderr}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+results = []
+for pair in range(pairs):
+    ours, peer = map(run, commands)
+    results.append((ours, peer))
+    far = max(abs(a / b - 1) for a, b in zip(ours["losses"], peer["losses"]))
+    figures = "  ".join(f"{key} {ours[key]} / {peer[key]} = {ours[key] / peer[key]:.3f}" for key in FIGURES)
+    print(f"pair {pair + 1}: {figures}  losses within {far:.2e}", flush=True)
+for key in FIGURES:
+    median = statistics.median(a[key] / b[key] for a, b in results)
+    print(f"median ratio of {key}: {median:.3f}")

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes the batches that `tallow bench` and bench_peft.py read, from DialogSum's JSON lines.
 
-Prompts are those of the template `dialogue-summary`; rows come in file order, cut to 512 tokens. One batch a line:
+Prompts are those of the template `dialogue-summary`; rows come in file order, prompts cut to 512 tokens and
+summaries to 128. One batch a line:
 {"source": [[ids]], "target": [[ids]]}.
 
 Usage: bench_batches.py ROWS TOKENIZER OUT [--rows 8] [--batches 64]
@@ -33,5 +34,5 @@ with open(a.out, "w", encoding="utf-8") as out:
     for start in range(0, len(rows), a.rows):
         batch = rows[start : start + a.rows]
         prompts = [f"Summarize the following conversation.\n\n{r['dialogue']}\n\nSummary:" for r in batch]
-        source, target = [ids(x) for x in prompts], [ids(r["summary"]) for r in batch]
+        source, target = [ids(x) for x in prompts], [ids(r["summary"], 128) for r in batch]
         out.write(json.dumps({"source": source, "target": target}, separators=(",", ":")) + "\n")

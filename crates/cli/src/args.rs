@@ -1,6 +1,18 @@
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::RangedU64ValueParser;
+use clap::{ArgGroup, Args, Parser, Subcommand};
+
+use crate::config::MOST_THREADS;
+
+/// A number in bounds.
+fn from(least: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..)
+}
+
+fn threads() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(..=MOST_THREADS as u64)
+}
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 a wrong command line or config; 130 interrupted.";
 
@@ -66,16 +78,16 @@ pub struct EvaluateArguments {
 }
 
 #[derive(Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, group = ArgGroup::new("what").args(["model", "run"]).required(true))]
 pub struct GenerateArguments {
     /// The model's folder
-    #[arg(long, value_name = "DIR", required_unless_present = "run")]
+    #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// An adapter's folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "model")]
     pub adapter: Option<PathBuf>,
     /// A run's folder: its model, tokenizer, adapter, template and generation settings
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "adapter"])]
+    #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// The tokenizer.json, if it is not in the model's folder
     #[arg(long, value_name = "FILE")]
@@ -87,7 +99,7 @@ pub struct GenerateArguments {
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// The template set that makes prompts of rows [default: the run's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "file")]
     pub template: Option<String>,
     /// Every line of the text is a prompt of its own
     #[arg(long)]
@@ -113,31 +125,31 @@ pub struct GenerateArguments {
     /// Draw among the most likely that together have this probability
     #[arg(long, value_name = "P")]
     pub top_p: Option<f64>,
-    /// The seed of what is drawn
+    /// Draw tokens at random, the same ones for the same seed
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Prompts are cut to so many tokens
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    pub max_source_tokens: usize,
-    /// Rows that a thread generates for at a time
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub batch_size: usize,
-    /// Threads; 0 takes all cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
+    /// Prompts are cut to so many tokens [default: the run's, or 512]
+    #[arg(long, value_name = "N", value_parser = from(2))]
+    pub max_source_tokens: Option<usize>,
+    /// Rows that a thread generates for at a time [default: the run's, or 16]
+    #[arg(long, value_name = "N", value_parser = from(1))]
+    pub batch_size: Option<usize>,
+    /// Threads; 0 takes all cores [default: the run's, or 0]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub threads: Option<usize>,
 }
 
 #[derive(Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, group = ArgGroup::new("what").args(["model", "run"]).required(true))]
 pub struct ExportArguments {
     /// The base model's folder
-    #[arg(long, value_name = "DIR", required_unless_present = "run", requires = "adapter")]
+    #[arg(long, value_name = "DIR", requires = "adapter")]
     pub model: Option<PathBuf>,
     /// The adapter's folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "model")]
     pub adapter: Option<PathBuf>,
     /// A run's folder: its model and adapter
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "adapter"])]
+    #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// The folder to write; it must not exist
     #[arg(value_name = "OUT")]
@@ -155,7 +167,7 @@ pub struct BenchArguments {
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
     /// Steps that are timed
-    #[arg(long, value_name = "N", default_value_t = 12)]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = from(1))]
     pub steps: usize,
     /// Steps before them
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -176,7 +188,7 @@ pub struct BenchArguments {
     #[arg(long, value_name = "X", default_value_t = 1e-3)]
     pub lr: f64,
     /// Threads; 0 takes all cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
     pub threads: usize,
     /// Print a table of time by operation to standard error
     #[arg(long)]

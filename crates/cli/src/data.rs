@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use tallow_data::{
     Example, Limits, Prompts, Row, Sample, Targets, Tokenizer, read_rows, split_fraction,
 };
+use tallow_peft::Adapted;
 use tallow_t5::T5;
 
 use crate::config::{Config, ModelOptions, TaskOptions};
@@ -28,7 +29,16 @@ pub struct Task {
 
 /// Loads a model's tokenizer.
 pub fn tokenizer(options: &ModelOptions) -> Result<Tokenizer> {
-    Ok(Tokenizer::from_file(&options.tokenizer_file())?)
+    let (folder, file) = (&options.path, options.tokenizer_file());
+    if !folder.is_dir() {
+        let folder = folder.display();
+        bail!("{folder}: no such folder; a model is one with config.json, model.safetensors and tokenizer.json");
+    }
+    if !file.is_file() {
+        let file = file.display();
+        bail!("{file}: no such file; name another by model.tokenizer in a config, or by --tokenizer to generate");
+    }
+    Ok(Tokenizer::from_file(&file)?)
 }
 
 /// Refuses a tokenizer with ids that the model has no embedding for.
@@ -106,7 +116,21 @@ impl Task {
     }
 }
 
-/// Loads the base model.
+/// Loads an adapter onto its base.
+pub fn adapt(base: T5, folder: &Path) -> Result<Adapted> {
+    Adapted::load(base, folder, &candle_core::Device::Cpu)
+        .with_context(|| format!("cannot load the adapter in {}", folder.display()))
+}
+
+/// Loads what a run left in `folder`: its adapter onto its base, or its model.
+pub fn trained(config: &Config, folder: &Path) -> Result<T5> {
+    match config.method.has_adapter() {
+        true => Ok(adapt(model(&config.model.path)?, folder)?.model),
+        false => model(folder),
+    }
+}
+
+/// Loads a model.
 pub fn model(folder: &Path) -> Result<T5> {
     T5::load(folder, &candle_core::Device::Cpu)
         .with_context(|| format!("cannot load the model in {}", folder.display()))

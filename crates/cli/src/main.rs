@@ -29,12 +29,25 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<run::Interrupted>() => {
-            eprintln!("{error}");
+            progress::say(&error.to_string());
             ExitCode::from(INTERRUPTED)
         }
+        // Whoever reads the output has seen enough, as `head`.
+        Err(error) if error.is::<progress::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            progress::say(&format!("error: {}", message(&error)));
             ExitCode::from(if error.is::<config::Problems>() { MISUSED } else { FAILED })
         }
     }
+}
+
+/// An error and its causes, without those that it quotes already.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

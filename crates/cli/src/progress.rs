@@ -1,11 +1,36 @@
 //! What a run shows while it goes.
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tallow_train::{Evaluation, Observer, Result, StepReport};
+
+/// Prints a line to standard error. Nothing that runs is to end because nobody reads it.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Nobody reads standard output any more.
+#[derive(Debug)]
+pub struct Closed;
+
+impl std::error::Error for Closed {}
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("standard output is closed")
+    }
+}
+
+/// Prints a line of a command's result to standard output.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{text}").map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Closed.into(),
+        _ => anyhow::Error::new(error).context("standard output"),
+    })
+}
 
 /// A bar on a terminal, a line now and then elsewhere.
 pub struct Progress {
@@ -55,7 +80,7 @@ impl Observer for Progress {
                 self.last_line = Instant::now();
                 let each = self.begin.elapsed() / (report.step - self.first_step) as u32;
                 let left = each * (total - report.step) as u32;
-                eprintln!("step {}/{total}  {message}  {} s left", report.step, left.as_secs());
+                say(&format!("step {}/{total}  {message}  {} s left", report.step, left.as_secs()));
             }
             None => {}
         }
@@ -67,7 +92,7 @@ impl Observer for Progress {
         let text = format!("step {step}: validation loss {loss:.4}{best}");
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => say(&text),
         }
         Ok(())
     }
@@ -76,7 +101,7 @@ impl Observer for Progress {
         let text = format!("step {step}: checkpoint in {}", path.display());
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => say(&text),
         }
         Ok(())
     }

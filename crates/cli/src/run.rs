@@ -13,29 +13,51 @@ use crate::config::{Config, load};
 pub struct RunFolder(PathBuf);
 
 impl RunFolder {
-    /// Makes the folder of a new run, or opens that of a run to go on with.
-    pub fn open(config: &Config, resume: bool) -> Result<Self> {
-        let folder = Self(config.folder());
-        let path = folder.0.display();
-        let file = folder.config();
-        if resume {
-            if !file.is_file() {
-                bail!("{path} holds no run to resume: leave out --resume to start one");
+    /// Where a config's run lies.
+    pub fn at(config: &Config) -> Self {
+        Self(config.folder())
+    }
+
+    /// The folder of a run that is to start, or to go on; nothing is made yet.
+    pub fn find(config: &Config, resume: bool) -> Result<Self> {
+        let folder = Self::at(config);
+        let (path, file) = (folder.0.display(), folder.config());
+        match (resume, file.is_file()) {
+            (false, true) => {
+                bail!("{path} exists: use --resume to go on with it, name=OTHER for a new run, or remove it")
             }
-            let before = load(&file, &[])?;
-            let changed = differences(&before, config)?;
-            if !changed.is_empty() {
-                let file = file.display();
-                bail!("the run to resume was started with other settings, see {file}: {}", changed.join(", "));
+            (false, false) if folder.0.exists() => {
+                bail!("{path} exists and is not a run's folder: give name=OTHER or output=OTHER, or remove it")
             }
-            return Ok(folder);
+            (true, false) => bail!("{path} holds no run to resume: leave out --resume to start one"),
+            (false, false) => {}
+            (true, true) => {
+                // The folder may have moved.
+                let (name, output) = (config.name.clone(), config.output.clone());
+                let changed = differences(&Config { name, output, ..load(&file, &[])? }, config)?;
+                if !changed.is_empty() {
+                    let (file, changed) = (file.display(), changed.join(", "));
+                    bail!("the run to resume was started with other settings, see {file}: {changed}");
+                }
+            }
         }
-        if folder.0.exists() {
-            bail!("{path} exists: use --resume to go on with it, name=OTHER for a new run, or remove it");
-        }
-        std::fs::create_dir_all(&folder.0).with_context(|| format!("{path}: cannot make the run's folder"))?;
-        write(&file, &toml::to_string(config)?)?;
         Ok(folder)
+    }
+
+    /// The run in a folder, and its config.
+    pub fn open(path: &Path) -> Result<(Self, Config)> {
+        let folder = Self(path.to_path_buf());
+        let file = folder.config();
+        if !file.is_file() {
+            bail!("{} holds no run: there is no {}", path.display(), file.display());
+        }
+        let config = load(&file, &[])?;
+        Ok((folder, config))
+    }
+
+    /// Makes the folder of a new run.
+    pub fn make(&self, config: &Config) -> Result<()> {
+        write(&self.config(), &toml::to_string(config)?)
     }
 
     pub fn config(&self) -> PathBuf {
@@ -58,18 +80,19 @@ impl RunFolder {
     pub fn predictions(&self) -> PathBuf {
         self.0.join("predictions.jsonl")
     }
+
+    /// What was trained: an adapter, or a model.
+    pub fn trained(&self, config: &Config) -> PathBuf {
+        self.0.join(if config.method.has_adapter() { "adapter" } else { "model" })
+    }
 }
 
-/// Where a run leaves what it trained: an adapter, or a model.
-pub fn trained(config: &Config) -> PathBuf {
-    config.folder().join(if config.method.has_adapter() { "adapter" } else { "model" })
-}
-
-/// Writes a file through one beside it, so that it is there whole or not at all.
+/// Writes a file through one beside it, so that it is there whole or not at all; makes the folder for it.
 pub fn write(path: &Path, text: &str) -> Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".part");
-    std::fs::write(&beside, text)
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))
+        .and_then(|()| std::fs::write(&beside, text))
         .and_then(|()| std::fs::rename(&beside, path))
         .with_context(|| format!("{}: cannot write", path.display()))
 }
@@ -128,6 +151,14 @@ impl Interrupt {
             }
         })?;
         Ok(interrupt)
+    }
+
+    /// Ends the program in good order if a Ctrl-C came while training.
+    pub fn check(&self, what: impl FnOnce() -> Interrupted) -> Result<()> {
+        match self.stop.load(Ordering::SeqCst) {
+            true => Err(what().into()),
+            false => Ok(()),
+        }
     }
 
     /// Whether a step is running that should end with a checkpoint.

@@ -117,7 +117,11 @@ impl TrainingOptions {
                 problems.push((key, what.to_owned()));
             }
         };
-        problem(self.steps.is_some() && self.epochs.is_some(), "epochs", "steps is given too: keep one of them");
+        problem(
+            self.steps.is_some() && self.epochs.is_some(),
+            "epochs",
+            "steps is given too: keep one of them",
+        );
         problem(self.steps.is_none() && self.epochs.is_none(), "steps", "neither steps nor epochs is given");
         problem(self.steps == Some(0), "steps", "must be at least 1");
         problem(self.epochs == Some(0), "epochs", "must be at least 1");
@@ -129,7 +133,11 @@ impl TrainingOptions {
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let share = |x: f64| (0.0..1.0).contains(&x);
         problem(!positive(self.learning_rate), "learning_rate", "must be a positive number");
-        problem(!(self.weight_decay >= 0.0 && self.weight_decay.is_finite()), "weight_decay", "must not be negative");
+        problem(
+            !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()),
+            "weight_decay",
+            "must not be negative",
+        );
         problem(!share(self.beta1), "beta1", "must lie in [0, 1)");
         problem(!share(self.beta2), "beta2", "must lie in [0, 1)");
         problem(!positive(self.epsilon), "epsilon", "must be a positive number");

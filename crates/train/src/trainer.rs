@@ -7,7 +7,8 @@ use tallow_ops::{Randomness, Update};
 use tallow_peft::Adapted;
 
 use crate::{
-    Checkpoint, Checkpoints, Engine, Error, Observer, Progress, Result, StepReport, TrainingOptions, mean_loss,
+    Checkpoint, Checkpoints, Engine, Error, Observer, Progress, Result, StepReport, TrainingOptions,
+    mean_loss,
 };
 
 /// How a run ended.
@@ -47,7 +48,11 @@ impl Trainer<'_> {
     ///
     /// # Errors
     /// If a loss or gradient is not finite, a checkpoint is of another run, or a file cannot be written.
-    pub fn run(&mut self, start: Option<&Checkpoint>, observers: &mut [Box<dyn Observer + '_>]) -> Result<Outcome> {
+    pub fn run(
+        &mut self,
+        start: Option<&Checkpoint>,
+        observers: &mut [Box<dyn Observer + '_>],
+    ) -> Result<Outcome> {
         let options = self.options;
         self.adapted.model.dropout = options.dropout.unwrap_or(self.adapted.model.dropout);
         let batches = options.batches(self.rows.iter().map(Sample::lengths).collect(), self.seed)?;

@@ -9,10 +9,13 @@ use tallow_data::Sample;
 use tallow_ops::trace;
 use tallow_ops::{AdamW, Update};
 use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
+use tallow_t5::T5;
 use tallow_train::Engine;
 
 use crate::args::BenchArguments;
-use crate::data::model;
+use crate::config::{Problems, threads};
+use crate::data::{adapt, model};
+use crate::progress;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,15 +32,9 @@ impl Batch {
 
 pub fn run(arguments: &BenchArguments) -> Result<()> {
     let base = model(&arguments.model)?;
-    let batches = read(&arguments.batches)?;
-    for row in batches.iter().flatten() {
-        base.check_ids(row.source.iter().chain(&row.target))?;
-    }
-    let adapted = adapt(base, arguments)?;
-    let threads = match arguments.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let batches = read(&arguments.batches, &base)?;
+    let adapted = adapted(base, arguments)?;
+    let threads = threads(arguments.threads);
     let engine = Engine::cpu(threads);
     let gradients = adapted.parameters.gradients()?;
     // The peer's optimiser: AdamW without decay, the gradient clipped to norm 1, no dropout.
@@ -88,11 +85,10 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
         "trainable": adapted.parameters.trainable(),
         "losses": losses,
     });
-    println!("{result}");
-    Ok(())
+    progress::print(&result.to_string())
 }
 
-fn read(path: &Path) -> Result<Vec<Vec<Sample>>> {
+fn read(path: &Path, model: &T5) -> Result<Vec<Vec<Sample>>> {
     let file = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("{file}: cannot read the batches"))?;
     let mut batches = Vec::new();
@@ -108,6 +104,8 @@ fn read(path: &Path) -> Result<Vec<Vec<Sample>>> {
         if rows.iter().any(|row| row.source.is_empty() || row.target.is_empty()) {
             bail!("{file}:{line}: a row without tokens");
         }
+        let ids = rows.iter().flat_map(|row| row.source.iter().chain(&row.target));
+        model.check_ids(ids).with_context(|| format!("{file}:{line}"))?;
         batches.push(rows);
     }
     if batches.is_empty() {
@@ -116,13 +114,9 @@ fn read(path: &Path) -> Result<Vec<Vec<Sample>>> {
     Ok(batches)
 }
 
-fn adapt(base: tallow_t5::T5, arguments: &BenchArguments) -> Result<Adapted> {
-    if arguments.steps == 0 {
-        bail!("--steps must be at least 1");
-    }
+fn adapted(base: T5, arguments: &BenchArguments) -> Result<Adapted> {
     if let Some(folder) = &arguments.adapter {
-        let adapted = Adapted::load(base, folder, &Device::Cpu);
-        return adapted.with_context(|| format!("cannot load the adapter in {}", folder.display()));
+        return adapt(base, folder);
     }
     let lora = LoraOptions {
         rank: arguments.rank,
@@ -131,6 +125,7 @@ fn adapt(base: tallow_t5::T5, arguments: &BenchArguments) -> Result<Adapted> {
         ..LoraOptions::default()
     };
     let method = if arguments.full { Method::Full(FullOptions {}) } else { Method::Lora(lora) };
+    Problems::refuse("the fresh adapter", method.problems())?;
     Ok(inject(base, &method, Initial::Seed(0), &Device::Cpu)?)
 }
 

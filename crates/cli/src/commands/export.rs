@@ -1,11 +1,9 @@
-use anyhow::{Context, Result, bail};
-use candle_core::Device;
-use tallow_peft::Adapted;
+use anyhow::{Result, bail};
 
 use crate::args::ExportArguments;
-use crate::config::load;
-use crate::data::model;
-use crate::run::trained;
+use crate::data::{adapt, model};
+use crate::progress::say;
+use crate::run::RunFolder;
 
 pub fn run(arguments: &ExportArguments) -> Result<()> {
     let out = arguments.out.display();
@@ -14,18 +12,18 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
     }
     let (base, adapter) = match (&arguments.run, &arguments.model, &arguments.adapter) {
         (Some(run), ..) => {
-            let config = load(&run.join("config.toml"), &[])?;
+            let (folder, config) = RunFolder::open(run)?;
+            let trained = folder.trained(&config);
             if !config.method.has_adapter() {
-                bail!("{} is a full fine-tuning: {} is the model already", run.display(), trained(&config).display());
+                bail!("{} is a full fine-tuning: {} is the model already", run.display(), trained.display());
             }
-            (config.model.path.clone(), trained(&config))
+            (config.model.path, trained)
         }
         (None, Some(model), Some(adapter)) => (model.clone(), adapter.clone()),
         _ => bail!("give --run DIR, or --model DIR and --adapter DIR"),
     };
-    let adapted = Adapted::load(model(&base)?, &adapter, &Device::Cpu)
-        .with_context(|| format!("cannot load the adapter in {}", adapter.display()))?;
+    let adapted = adapt(model(&base)?, &adapter)?;
     tallow_t5::save(&adapted.model, &base, &arguments.out)?;
-    eprintln!("wrote {out}");
+    say(&format!("wrote {out}"));
     Ok(())
 }

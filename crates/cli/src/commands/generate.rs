@@ -1,66 +1,52 @@
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 use tallow_data::{Prompts, Targets, TemplateSet, read_rows};
-use tallow_peft::Adapted;
 use tallow_t5::{GenerationOptions, SamplingOptions};
 use tallow_train::Engine;
 
 use crate::args::GenerateArguments;
-use crate::config::{Config, ModelOptions, Problems, load};
-use crate::data::{check_vocabulary, model, tokenizer};
+use crate::config::{Config, ModelOptions, Problems, threads};
+use crate::data::{adapt, check_vocabulary, model, tokenizer, trained};
 use crate::progress;
-use crate::run::trained;
+use crate::run::RunFolder;
 
 pub fn run(arguments: &GenerateArguments) -> Result<()> {
-    let run = arguments.run.as_ref().map(|run| load(&run.join("config.toml"), &[])).transpose()?;
-    let options = generation(arguments, run.as_ref())?;
-    let (folder, adapter) = places(arguments, run.as_ref());
-    let tokenizer_file = arguments.tokenizer.clone().or_else(|| run.as_ref().map(|run| run.model.tokenizer_file()));
-    let model_options = ModelOptions { path: folder, tokenizer: tokenizer_file };
-    let tokenizer = tokenizer(&model_options)?;
-    let prompts = prompts(arguments, run.as_ref())?;
-
-    let base = model(&model_options.path)?;
-    check_vocabulary(&tokenizer, &model_options, &base)?;
-    let model = match &adapter {
-        Some(folder) => {
-            let adapted = Adapted::load(base, folder, &Device::Cpu);
-            adapted.with_context(|| format!("cannot load the adapter in {}", folder.display()))?.model
-        }
-        None => base,
+    let run = arguments.run.as_deref().map(RunFolder::open).transpose()?;
+    let config = run.as_ref().map(|(_, config)| config);
+    let options = generation(arguments, config)?;
+    let base = match config {
+        Some(config) => config.model.clone(),
+        None => ModelOptions { path: arguments.model.clone().unwrap_or_default(), tokenizer: None },
     };
-    let limit = run.as_ref().map_or(arguments.max_source_tokens, |run| run.task().max_source_tokens);
+    let base = ModelOptions { tokenizer: arguments.tokenizer.clone().or(base.tokenizer), ..base };
+    let tokenizer = tokenizer(&base)?;
+    let prompts = prompts(arguments, config)?;
+
+    let model = match (&run, &arguments.adapter) {
+        (Some((folder, config)), _) => trained(config, &folder.trained(config))?,
+        (None, Some(folder)) => adapt(model(&base.path)?, folder)?.model,
+        (None, None) => model(&base.path)?,
+    };
+    check_vocabulary(&tokenizer, &base, &model)?;
+    let limit = arguments.max_source_tokens.or(config.map(|run| run.task().max_source_tokens)).unwrap_or(512);
+    let batch_size = arguments.batch_size.or(config.map(|run| run.evaluation.batch_size)).unwrap_or(16);
+    let threads = threads(arguments.threads.or(config.map(|run| run.threads)).unwrap_or(0));
     let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
     let encoded = tokenizer.encode_batch(&texts, limit)?;
     let sources: Vec<&[u32]> = encoded.iter().map(|source| source.ids.as_slice()).collect();
     let cut: usize = encoded.iter().filter(|source| source.cut > 0).count();
     if cut > 0 {
-        eprintln!("{cut} of {} prompts were cut to {limit} tokens", prompts.len());
+        progress::say(&format!("{cut} of {} prompts were cut to {limit} tokens", prompts.len()));
     }
-    let threads = match arguments.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
     let bar = progress::rows(sources.len(), "prompts");
     let done = |rows: usize| bar.inc(rows as u64);
-    let answers = Engine::cpu(threads).generate(&model, &sources, &options, arguments.batch_size, &done)?;
+    let answers = Engine::cpu(threads).generate(&model, &sources, &options, batch_size, &done)?;
     bar.finish_and_clear();
     for ids in answers {
-        println!("{}", tokenizer.decode(&ids)?);
+        progress::print(&tokenizer.decode(&ids)?)?;
     }
     Ok(())
-}
-
-/// The model's folder, and the adapter's if there is one.
-fn places(arguments: &GenerateArguments, run: Option<&Config>) -> (PathBuf, Option<PathBuf>) {
-    match run {
-        Some(run) if run.method.has_adapter() => (run.model.path.clone(), Some(trained(run))),
-        Some(run) => (trained(run), None),
-        None => (arguments.model.clone().unwrap_or_default(), arguments.adapter.clone()),
-    }
 }
 
 fn generation(arguments: &GenerateArguments, run: Option<&Config>) -> Result<GenerationOptions> {
@@ -79,12 +65,8 @@ fn generation(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Gen
         sampling.seed = arguments.seed.unwrap_or(sampling.seed);
         options.sampling = Some(sampling);
     }
-    let found: Vec<_> =
-        options.problems().into_iter().map(|(key, what)| (None, key.to_owned(), what)).collect();
-    match found.is_empty() {
-        true => Ok(options),
-        false => Err(Problems { file: "generation settings".into(), found }.into()),
-    }
+    Problems::refuse("generation settings", options.problems())?;
+    Ok(options)
 }
 
 fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<String>> {
@@ -92,6 +74,9 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
         return split(prompt, arguments.lines);
     }
     let Some(file) = &arguments.file else {
+        if std::io::stdin().is_terminal() {
+            progress::say("type the prompt, then Ctrl-D");
+        }
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("standard input")?;
         return split(&text, arguments.lines);

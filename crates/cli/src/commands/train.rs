@@ -2,15 +2,15 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use tallow_data::{Example, Tokenizer};
-use tallow_peft::{Initial, inject};
+use tallow_peft::{Adapted, Initial, inject};
 use tallow_t5::T5;
 use tallow_train::{Answer, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Trainer, answers, score};
 
 use crate::args::TrainArguments;
 use crate::config::{Config, load};
-use crate::data::{Task, check_vocabulary, model, tokenizer};
-use crate::progress::{self, Progress};
-use crate::run::{Interrupt, Interrupted, RunFolder, trained, write};
+use crate::data::{Task, check_vocabulary, model, tokenizer, trained};
+use crate::progress::{self, Progress, say};
+use crate::run::{Interrupt, Interrupted, RunFolder, write};
 
 /// What evaluation.json holds.
 #[derive(Default, Serialize, Deserialize)]
@@ -25,21 +25,22 @@ struct Figures {
 
 pub fn run(arguments: &TrainArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
-    let say = |text: &str| eprintln!("{text}");
+    let folder = RunFolder::find(&config, arguments.resume)?;
     let tokenizer = tokenizer(&config.model)?;
     let task = Task::load(&config, &tokenizer, &say)?;
     let base = model(&config.model.path)?;
     check_vocabulary(&tokenizer, &config.model, &base)?;
     let mut adapted = inject(base.clone(), &config.method, Initial::Seed(config.seed), &Device::Cpu)?;
-    let threads = config.threads();
-    let engine = Engine::cpu(threads);
-    let (trainable, all) = (adapted.parameters.trainable(), parameters(&base));
-    say(&format!("{trainable} trainable parameters beside {all} ({:.2}%), {threads} threads", {
-        100.0 * trainable as f64 / all as f64
-    }));
+    let engine = Engine::cpu(config.threads());
+    let (trainable, all, threads) = (adapted.parameters.trainable(), parameters(&base), engine.threads());
+    let share = 100.0 * trainable as f64 / all as f64;
+    let plural = if threads == 1 { "" } else { "s" };
+    say(&format!("{trainable} trainable parameters beside {all} ({share:.2}%), {threads} thread{plural}"));
 
     let interrupt = Interrupt::install()?;
-    let folder = RunFolder::open(&config, arguments.resume)?;
+    if !arguments.resume {
+        folder.make(&config)?;
+    }
     let mut figures = read_figures(&folder)?;
     let before_rows = config.evaluation.before_rows.min(task.held_out.len());
     if before_rows > 0 && figures.before.is_none() {
@@ -50,42 +51,20 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     }
     drop(base);
 
-    let checkpoints = folder.checkpoints();
-    let start = match arguments.resume {
-        true => checkpoints.newest()?,
-        false => None,
+    let place = folder.trained(&config);
+    let model = match arguments.resume && place.is_dir() {
+        true => {
+            say(&format!("{} is trained already", place.display()));
+            trained(&config, &place)?
+        }
+        false => {
+            train(&mut adapted, &config, &engine, &task, &folder, &interrupt)?;
+            adapted.save(&place, &config.model.path)?;
+            say(&format!("wrote {}", place.display()));
+            interrupt.check(|| stopped("the training", &folder))?;
+            adapted.model
+        }
     };
-    if let Some(start) = &start {
-        say(&format!("resuming after step {}", start.progress.step));
-        warn_of_threads(start, threads, &say);
-    }
-    let done = start.as_ref().map_or(0, |start| start.progress.step);
-    let mut observers: Vec<Box<dyn Observer>> =
-        vec![Box::new(MetricsLog::open(&folder.metrics(), done)?), Box::new(Progress::new(done))];
-    interrupt.training(true);
-    let outcome = Trainer {
-        adapted: &mut adapted,
-        engine: &engine,
-        options: &config.training,
-        seed: config.seed,
-        rows: &task.train.samples,
-        origin: &|row| task.train.examples[row].origin.to_string(),
-        validation: &task.validation.samples,
-        checkpoints: Some(checkpoints),
-        stop: &interrupt.stop,
-    }
-    .run(start.as_ref(), &mut observers)?;
-    interrupt.training(false);
-    drop(observers);
-    if let Outcome::Stopped(progress) = outcome {
-        let file = arguments.config.config.display();
-        let text = format!("stopped after step {}; go on with: tallow train {file} --resume", progress.step);
-        return Err(Interrupted(text).into());
-    }
-
-    let place = trained(&config);
-    adapted.save(&place, &config.model.path)?;
-    say(&format!("wrote {}", place.display()));
     if task.held_out.is_empty() {
         return Ok(());
     }
@@ -94,10 +73,11 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         rows => rows.min(task.held_out.len()),
     };
     let rows = &task.held_out[..rows.max(before_rows)];
-    let (found, evaluation) = measure(&config, &engine, &adapted.model, &tokenizer, rows, "after training")?;
-    if before_rows > 0 && before_rows < found.len() {
-        figures.after_same_rows = Some(score(&found[..before_rows], &config.evaluation.scores)?);
-    }
+    let (found, evaluation) = measure(&config, &engine, &model, &tokenizer, rows, "after training")?;
+    figures.after_same_rows = match before_rows > 0 && before_rows < found.len() {
+        true => Some(score(&found[..before_rows], &config.evaluation.scores)?),
+        false => None,
+    };
     figures.after = Some(evaluation);
     write_figures(&folder, &figures)?;
     write(&folder.predictions(), &lines(&found)?)?;
@@ -108,8 +88,50 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     ];
     let columns: Vec<(&str, &Evaluation)> =
         columns.into_iter().filter_map(|(name, figures)| Some((name, figures.as_ref()?))).collect();
-    println!("{}", progress::table(&columns));
-    Ok(())
+    progress::print(&progress::table(&columns))
+}
+
+/// Trains from the run's newest checkpoint, or from the beginning.
+fn train(
+    adapted: &mut Adapted,
+    config: &Config,
+    engine: &Engine,
+    task: &Task,
+    folder: &RunFolder,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let checkpoints = folder.checkpoints();
+    let start = checkpoints.newest()?;
+    if let Some(start) = &start {
+        say(&format!("resuming after step {}", start.progress.step));
+        warn_of_threads(start, engine.threads());
+    }
+    let done = start.as_ref().map_or(0, |start| start.progress.step);
+    let mut observers: Vec<Box<dyn Observer>> =
+        vec![Box::new(MetricsLog::open(&folder.metrics(), done)?), Box::new(Progress::new(done))];
+    interrupt.training(true);
+    let outcome = Trainer {
+        adapted,
+        engine,
+        options: &config.training,
+        seed: config.seed,
+        rows: &task.train.samples,
+        origin: &|row| task.train.examples[row].origin.to_string(),
+        validation: &task.validation.samples,
+        checkpoints: Some(checkpoints),
+        stop: &interrupt.stop,
+    }
+    .run(start.as_ref(), &mut observers)?;
+    interrupt.training(false);
+    match outcome {
+        Outcome::Finished(_) => Ok(()),
+        Outcome::Stopped(progress) => Err(stopped(&format!("step {}", progress.step), folder).into()),
+    }
+}
+
+fn stopped(after: &str, folder: &RunFolder) -> Interrupted {
+    let file = folder.config();
+    Interrupted(format!("stopped after {after}; go on with: tallow train {} --resume", file.display()))
 }
 
 /// The number of a model's own parameters.
@@ -117,7 +139,7 @@ fn parameters(model: &T5) -> usize {
     model.clone().weights_mut().into_iter().map(|weight| weight.value.value().elem_count()).sum()
 }
 
-fn warn_of_threads(start: &Checkpoint, threads: usize, say: &dyn Fn(&str)) {
+fn warn_of_threads(start: &Checkpoint, threads: usize) {
     let before = start.progress.threads;
     if before != threads {
         say(&format!("the run had {before} threads and now has {threads}: sums may differ in their last bits"));

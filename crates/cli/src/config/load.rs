@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Config, Problems};
@@ -13,36 +14,67 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("{file}: cannot read the config"))?;
     let problems = |found| Problems { file: file.clone(), found };
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map(|span| line_at(&text, span.start));
         problems(vec![(line, String::new(), error.message().to_owned())])
     })?;
+    let mut value = Value::Table(table);
     let mut found = Vec::new();
+    for rival in overrides.iter().filter_map(|text| rival(text)) {
+        remove(&mut value, &rival);
+    }
     for text in overrides {
-        if let Err(what) = apply(&mut table, text) {
+        if let Err(what) = apply(&mut value, text) {
             found.push((None, text.clone(), what));
         }
     }
-    let (config, wrong) = deserialize(table);
+    let (config, wrong) = deserialize(value);
     let wrong = wrong.into_iter().chain(config.iter().flat_map(Config::problems));
-    found.extend(wrong.map(|(key, what)| (line_of(&text, &key), key, what)));
+    // What an override put there is not on a line of the file.
+    let overridden = |key: &str| overrides.iter().filter_map(key_of).any(|over| is_within(key, over));
+    let line = |key: &str| if overridden(key) { None } else { line_of(&text, key) };
+    found.extend(wrong.map(|(key, what)| (line(&key), key, what)));
     match config {
         Some(config) if found.is_empty() => Ok(config),
         _ => Err(problems(found).into()),
     }
 }
 
+/// Keys of which a config has one.
+const RIVALS: [(&str, &str); 3] =
+    [("steps", "epochs"), ("batch_size", "batch_tokens"), ("validation", "validation_fraction")];
+
+/// The key that an override takes the place of, besides its own.
+fn rival(text: &String) -> Option<Vec<String>> {
+    let (section, key) = key_of(text)?.rsplit_once('.')?;
+    let rival = RIVALS.iter().find_map(|&(a, b)| match key {
+        _ if key == a => Some(b),
+        _ if key == b => Some(a),
+        _ => None,
+    })?;
+    Some(section.split('.').chain([rival]).map(str::to_owned).collect())
+}
+
+fn key_of(text: &String) -> Option<&str> {
+    text.split_once('=').map(|(key, _)| key.trim())
+}
+
+/// Whether `key` is `section`, or a key of it.
+fn is_within(key: &str, section: &str) -> bool {
+    key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// Sets one key of the table from `key=value`; the value is TOML, or text as it stands.
-fn apply(table: &mut Table, text: &str) -> Result<(), String> {
+fn apply(config: &mut Value, text: &str) -> Result<(), String> {
     let (key, value) = text.split_once('=').ok_or("an override has the form key=value")?;
     let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
-    let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
+    let value = parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()));
     let parts: Vec<&str> = key.trim().split('.').collect();
     let (last, parents) = parts.split_last().expect("splitting gives at least one part");
     if parts.iter().any(|part| part.is_empty()) {
         return Err("has an empty part in its key".into());
     }
-    let mut current = table;
+    let mut current = config.as_table_mut().expect("a config is a table");
     let mut parents = parents.iter().peekable();
     while let Some(part) = parents.next() {
         let entry = current.entry(part.to_string()).or_insert_with(|| Value::Table(Table::new()));
@@ -61,8 +93,7 @@ fn apply(table: &mut Table, text: &str) -> Result<(), String> {
 }
 
 /// The config, if it can be had, and what is wrong: a bad key is noted and taken out, and the rest read on.
-fn deserialize(table: Table) -> (Option<Config>, Vec<(String, String)>) {
-    let mut value = Value::Table(table);
+fn deserialize(mut value: Value) -> (Option<Config>, Vec<(String, String)>) {
     let mut problems: Vec<(String, String)> = Vec::new();
     loop {
         let error = match serde_path_to_error::deserialize::<_, Config>(value.clone()) {
@@ -87,7 +118,10 @@ fn deserialize(table: Table) -> (Option<Config>, Vec<(String, String)>) {
                 }
                 (key, unknown_key(unknown, &message))
             }
-            None => (path, message.trim().to_owned()),
+            None => {
+                let culprit = culprit(&value, &path, &message);
+                (path.into_iter().chain(culprit).collect(), plain(&message))
+            }
         };
         let removed = remove(&mut value, &key);
         // A missing key belongs to the section that lacks it.
@@ -103,6 +137,38 @@ fn deserialize(table: Table) -> (Option<Config>, Vec<(String, String)>) {
         if !removed {
             return (None, problems);
         }
+    }
+}
+
+/// Where serde knows only the section that it failed on: the key without which it fails on something else.
+fn culprit(value: &Value, path: &[String], message: &str) -> Option<String> {
+    let section = path.iter().try_fold(value, |value, part| value.get(part))?;
+    section.as_table()?.keys().find_map(|key| {
+        let mut without = value.clone();
+        remove(&mut without, &[path, std::slice::from_ref(key)].concat());
+        let other = match Config::deserialize(without) {
+            Ok(_) => true,
+            Err(error) => error.message() != message && !error.message().starts_with("missing field"),
+        };
+        other.then(|| key.clone())
+    })
+}
+
+/// A message of serde's in a config's words.
+fn plain(message: &str) -> String {
+    const WORDS: [(&str, &str); 7] = [
+        ("expected usize", "expected a whole number from 0"),
+        ("expected u64", "expected a whole number from 0"),
+        ("expected f64", "expected a number"),
+        ("expected f32", "expected a number"),
+        ("expected path string", "expected a path"),
+        ("expected a sequence", "expected a list"),
+        ("expected struct ", "expected a section"),
+    ];
+    let message = message.trim();
+    match WORDS.iter().find_map(|(theirs, ours)| Some((message.split_once(theirs)?.0, ours))) {
+        Some((start, ours)) => format!("{start}{ours}"),
+        None => message.to_owned(),
     }
 }
 
@@ -255,11 +321,56 @@ template = "dialogue-summary"
              c.toml: nonsense: an override has the form key=value\n  \
              c.toml: method.rnak: is not a known key; did you mean `rank`?\n  \
              c.toml:8: training.stepps: is not a known key; did you mean `steps`?\n  \
-             c.toml:9: training.learning_rate: invalid type: string \"high\", expected f64\n  \
+             c.toml:9: training.learning_rate: invalid type: string \"high\", expected a number\n  \
              c.toml:15: task.0.max_sauce_tokens: is not a known key; did you mean `max_source_tokens`?\n  \
              c.toml:16: task.0.templat: is not a known key; did you mean `template`?\n  \
              c.toml:10: training.beta1: must lie in [0, 1)"
         );
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_key_even_where_serde_names_the_section() {
+        let error = |overrides: &[&str]| try_load(GOOD, overrides).unwrap_err();
+        assert_eq!(
+            error(&["method.kind=lora", "method.rank=abc", "method.alpha=[]"]),
+            "c.toml: 2 problems\n  \
+             c.toml: method.rank: invalid type: string \"abc\", expected a whole number from 0\n  \
+             c.toml: method.alpha: invalid type: sequence, expected a number"
+        );
+        assert_eq!(
+            error(&["model=x"]),
+            "c.toml: 1 problem\n  c.toml: model: invalid type: string \"x\", expected a section"
+        );
+        assert_eq!(error(&["method.rank=4"]), "c.toml: 1 problem\n  c.toml: method.kind: is missing");
+    }
+
+    #[test]
+    fn an_override_takes_the_place_of_its_rival() {
+        let config = try_load(GOOD, &["training.epochs=2", "training.batch_tokens=512"]).unwrap();
+        assert_eq!((config.training.steps, config.training.epochs), (None, Some(2)));
+        assert_eq!((config.training.batch_size, config.training.batch_tokens), (None, Some(512)));
+        let config = try_load(GOOD, &["task.0.validation=v.jsonl"]).unwrap();
+        assert_eq!(config.task().validation.as_deref(), Some(Path::new("v.jsonl")));
+        assert_eq!(
+            try_load(GOOD, &["training.epochs=2", "training.steps=9"]).unwrap_err(),
+            "c.toml: 1 problem\n  c.toml: training.epochs: steps is given too: keep one of them"
+        );
+    }
+
+    #[test]
+    fn every_config_that_comes_along_is_good() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+        paths.sort();
+        assert!(!paths.is_empty());
+        for path in paths {
+            let config = load(&path, &[]).unwrap_or_else(|error| panic!("{error:#}"));
+            println!("{}: the run {}", path.file_name().unwrap().display(), config.name);
+            // A config that comes along sets nothing that a resolved one cannot say.
+            let resolved = toml::to_string(&config).unwrap();
+            assert_eq!(toml::from_str::<Config>(&resolved).unwrap(), config);
+        }
     }
 
     #[test]

@@ -133,6 +133,17 @@ fn default_target_tokens() -> usize {
     128
 }
 
+/// The threads to use where so many were asked for; 0 takes all cores.
+pub fn threads(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
+/// More threads than any machine has cores are a slip.
+pub const MOST_THREADS: usize = 1024;
+
 impl Config {
     /// The run's folder.
     pub fn folder(&self) -> PathBuf {
@@ -146,10 +157,7 @@ impl Config {
 
     /// The threads to use.
     pub fn threads(&self) -> usize {
-        match self.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        }
+        threads(self.threads)
     }
 
     /// What is wrong with the values, by key.
@@ -159,6 +167,9 @@ impl Config {
         let plain = |name: &str| !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\']);
         if !plain(&self.name) {
             put("name", "must be the name of a folder, without slashes");
+        }
+        if self.threads > MOST_THREADS {
+            put("threads", &format!("must be at most {MOST_THREADS}; 0 takes all cores"));
         }
         match self.task.as_slice() {
             [] => put("task", "is empty: give one [[task]]"),

@@ -9,6 +9,17 @@ pub struct Problems {
     pub found: Vec<(Option<usize>, String, String)>,
 }
 
+impl Problems {
+    /// Refuses settings that did not come from a file, if anything is wrong with them.
+    pub fn refuse(place: &str, found: Vec<(&'static str, String)>) -> Result<(), Self> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let found = found.into_iter().map(|(key, what)| (None, key.to_owned(), what)).collect();
+        Err(Self { file: place.to_owned(), found })
+    }
+}
+
 impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {

@@ -27,7 +27,12 @@ fn hidden_states_logits_and_losses() {
             let model = golden.model_with(config);
             let tape = Tape::off(kernels.clone());
             let encoded = model.encode(&tape, &batch.source, &batch.source_segments).unwrap();
-            assert_close("encoder_hidden", encoded.value(), &padded.real_sources(&found["encoder_hidden"]), 1e-4);
+            assert_close(
+                "encoder_hidden",
+                encoded.value(),
+                &padded.real_sources(&found["encoder_hidden"]),
+                1e-4,
+            );
             let hidden = model.decode(&tape, &batch, &encoded).unwrap();
             let logits = model.logits(&tape, &hidden).unwrap();
             // The reference's decoder_hidden stands before the scaling for a tied head.
@@ -38,7 +43,8 @@ fn hidden_states_logits_and_losses() {
             assert_close("decoder_hidden", &unscaled, &padded.real_targets(&found["decoder_hidden"]), 1e-4);
             assert_close("logits", &logits, &padded.real_targets(&found["logits"]), 1e-4);
             for (name, smoothing) in [("loss", 0.0), ("loss_smoothed", 0.1)] {
-                let loss = (model.loss(&tape, &batch, smoothing).unwrap().value() / batch.target_tokens() as f64)
+                let loss = (model.loss(&tape, &batch, smoothing).unwrap().value()
+                    / batch.target_tokens() as f64)
                     .unwrap()
                     .reshape(1)
                     .unwrap();
@@ -69,7 +75,11 @@ fn gradients(
 }
 
 fn assert_gradients(found: &BTreeMap<String, Tensor>, wanted: &BTreeMap<String, Tensor>) {
-    assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "who receives a gradient");
+    assert_eq!(
+        found.keys().collect::<Vec<_>>(),
+        wanted.keys().collect::<Vec<_>>(),
+        "who receives a gradient"
+    );
     for (name, wanted) in wanted {
         assert_close(name, &found[name], wanted, 1e-3);
     }
@@ -81,7 +91,8 @@ fn adapters_logits_losses_gradients_and_merged_weights() {
         let padded = golden.batch();
         let batch = padded.packed();
         for name in ADAPTERS {
-            let adapted = Adapted::load(golden.model(), &golden.path(&format!("adapters/{name}")), &Device::Cpu);
+            let adapted =
+                Adapted::load(golden.model(), &golden.path(&format!("adapters/{name}")), &Device::Cpu);
             let adapted = adapted.unwrap();
             let out = golden.tensors(&format!("adapters/{name}.out.safetensors"));
             let tape = Tape::off(kernels.clone());
@@ -151,7 +162,7 @@ fn slope(
     let n = parameters.buffer_len();
     let start = parameters.state().copy().unwrap();
     let values = start.narrow(0, 0, n).unwrap();
-    let mut loss_at = |by: f64| {
+    let loss_at = |by: f64| {
         let moved = (&values + (&flat * (by / norm)).unwrap()).unwrap();
         parameters.state().slice_set(&moved, 0, 0).unwrap();
         let tape = Tape::off(kernels.clone());
@@ -161,7 +172,7 @@ fn slope(
     };
     // The loss changes by about a thousandth, far above its rounding; two steps, so that the cubic term drops
     // out.
-    let mut central = |step: f64| (loss_at(step) - loss_at(-step)) / (2.0 * step);
+    let central = |step: f64| (loss_at(step) - loss_at(-step)) / (2.0 * step);
     let (near, far) = (central(5e-4 / norm), central(1e-3 / norm));
     ((4.0 * near - far) / 3.0, norm)
 }
@@ -247,7 +258,7 @@ fn greedy_decodes() {
         let padded = golden.batch();
         let sources: Vec<(usize, Vec<u32>)> = padded.sources().into_iter().enumerate().collect();
         let lora = Adapted::load(golden.model(), &golden.path("adapters/lora"), &Device::Cpu).unwrap();
-        let merged = merged(&golden, &lora);
+        let merged = merged(golden, &lora);
         let plain = GenerationOptions { max_new_tokens: 24, ..Default::default() };
         let runs = [
             ("greedy_24", plain.clone()),
@@ -264,7 +275,8 @@ fn greedy_decodes() {
                 }
                 // A row's answer does not depend on the rows beside it.
                 for (source, together) in sources.iter().zip(&found) {
-                    let alone = generate(model, &Tape::off(kernels.clone()), &[source.clone()], options);
+                    let alone =
+                        generate(model, &Tape::off(kernels.clone()), std::slice::from_ref(source), options);
                     assert_eq!(&alone.unwrap()[0], together, "{name}, {run}, row {} alone", source.0);
                 }
             }

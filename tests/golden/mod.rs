@@ -33,7 +33,8 @@ impl Golden {
         roots.extend(std::env::var_os("TALLOW_GOLDENS").map(PathBuf::from));
         let mut found = Vec::new();
         for root in roots {
-            let entries = std::fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
+            let entries =
+                std::fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
             let mut folders: Vec<PathBuf> = entries
                 .map(|entry| entry.unwrap().path())
                 .filter(|path| path.join("model/config.json").is_file())
@@ -149,7 +150,8 @@ pub fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
 /// |a - b| / |b|, over all elements in f64; |a - b| where b is all zero.
 pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.dims(), b.dims());
-    let values = |x: &Tensor| x.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+    let values =
+        |x: &Tensor| x.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
     let (a, b) = (values(a), values(b));
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let size = norm(&mut b.iter().copied());

@@ -99,7 +99,7 @@ pub struct GenerateArguments {
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// The template set that makes prompts of rows [default: the run's]
-    #[arg(long, value_name = "NAME", requires = "file")]
+    #[arg(long, value_name = "NAME", requires = "file", conflicts_with_all = ["prompt", "lines"])]
     pub template: Option<String>,
     /// Every line of the text is a prompt of its own
     #[arg(long)]

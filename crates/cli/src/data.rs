@@ -4,9 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use tallow_data::{
-    Example, Limits, Prompts, Row, Sample, Targets, Tokenizer, read_rows, split_fraction,
-};
+use tallow_data::{Example, Limits, Prompts, Row, Sample, Targets, Tokenizer, read_rows, split_fraction};
 use tallow_peft::Adapted;
 use tallow_t5::T5;
 
@@ -32,11 +30,15 @@ pub fn tokenizer(options: &ModelOptions) -> Result<Tokenizer> {
     let (folder, file) = (&options.path, options.tokenizer_file());
     if !folder.is_dir() {
         let folder = folder.display();
-        bail!("{folder}: no such folder; a model is one with config.json, model.safetensors and tokenizer.json");
+        bail!(
+            "{folder}: no such folder; a model is one with config.json, model.safetensors and tokenizer.json"
+        );
     }
     if !file.is_file() {
         let file = file.display();
-        bail!("{file}: no such file; name another by model.tokenizer in a config, or by --tokenizer to generate");
+        bail!(
+            "{file}: no such file; name another by model.tokenizer in a config, or by --tokenizer to generate"
+        );
     }
     Ok(Tokenizer::from_file(&file)?)
 }

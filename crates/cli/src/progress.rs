@@ -51,9 +51,17 @@ impl Progress {
     pub fn new(done: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = "{bar:30} {pos}/{len}  {msg}  {eta} left";
-            ProgressBar::new(0).with_style(ProgressStyle::with_template(style).expect("the template is valid"))
+            ProgressBar::new(0)
+                .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
         });
-        Self { bar, loss: None, rate: None, last_line: Instant::now(), begin: Instant::now(), first_step: done }
+        Self {
+            bar,
+            loss: None,
+            rate: None,
+            last_line: Instant::now(),
+            begin: Instant::now(),
+            first_step: done,
+        }
     }
 }
 
@@ -112,7 +120,8 @@ pub fn rows(total: usize, what: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {eta} left").expect("the template is valid");
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {eta} left")
+        .expect("the template is valid");
     ProgressBar::new(total as u64).with_style(style).with_message(what.to_owned())
 }
 

@@ -27,7 +27,9 @@ impl RunFolder {
                 bail!("{path} exists: use --resume to go on with it, name=OTHER for a new run, or remove it")
             }
             (false, false) if folder.0.exists() => {
-                bail!("{path} exists and is not a run's folder: give name=OTHER or output=OTHER, or remove it")
+                bail!(
+                    "{path} exists and is not a run's folder: give name=OTHER or output=OTHER, or remove it"
+                )
             }
             (true, false) => bail!("{path} holds no run to resume: leave out --resume to start one"),
             (false, false) => {}

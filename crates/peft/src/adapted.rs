@@ -46,13 +46,14 @@ fn inject_lora(mut model: T5, options: &LoraOptions, initial: Initial, device: &
     let specs: Vec<ParameterSpec> = match initial {
         Initial::Seed(seed) => {
             let randomness = Randomness::new(seed, 0, 0);
-            let specs = linears.iter().zip(0..).map(|(linear, i)| lora::initial(linear, options, randomness, i));
+            let specs =
+                linears.iter().zip(0..).map(|(linear, i)| lora::initial(linear, options, randomness, i));
             specs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
         }
         Initial::File(file) => {
-            let wanted = linears.iter().flat_map(|linear| {
-                lora::names(linear.name()).into_iter().zip(lora::shapes(linear, options))
-            });
+            let wanted = linears
+                .iter()
+                .flat_map(|linear| lora::names(linear.name()).into_iter().zip(lora::shapes(linear, options)));
             file.take(wanted)?
         }
     };
@@ -69,9 +70,8 @@ fn inject_lora(mut model: T5, options: &LoraOptions, initial: Initial, device: &
 }
 
 fn inject_full(mut model: T5, device: &Device) -> Result<Adapted> {
-    let spec = |weight: &&mut tallow_t5::Weight| {
-        ParameterSpec::new(weight.name(), weight.value.value().clone())
-    };
+    let spec =
+        |weight: &&mut tallow_t5::Weight| ParameterSpec::new(weight.name(), weight.value.value().clone());
     let specs = model.weights_mut().iter().map(spec).collect();
     let parameters = Parameters::new(specs, device)?;
     for (i, weight) in model.weights_mut().into_iter().enumerate() {

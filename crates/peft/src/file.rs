@@ -102,6 +102,12 @@ fn read_config(path: &Path) -> Result<Method> {
     if !others.is_empty() {
         return Err(fail(format!("uses {}, which cannot be read", others.join(", "))));
     }
+    // These take part of the base's weights out of them, so the adapter alone is not the model.
+    let initial = get("init_lora_weights").and_then(Value::as_str).unwrap_or_default();
+    if CHANGE_THE_BASE.iter().any(|kind| initial.to_lowercase().starts_with(kind)) {
+        let what = "which changes the base: save it converted to a plain LoRA";
+        return Err(fail(format!("init_lora_weights is {initial}, {what}")));
+    }
     let targets = get("target_modules").ok_or_else(|| missing("target_modules"))?;
     let target_modules: TargetModules = serde_json::from_value(targets.clone())
         .map_err(|_| fail("target_modules is neither a list of names nor a pattern".into()))?;
@@ -109,27 +115,33 @@ fn read_config(path: &Path) -> Result<Method> {
     if !(rank >= 1.0 && rank.fract() == 0.0) {
         return Err(fail(format!("r is {rank}; a rank is a whole number from 1")));
     }
+    let dropout = get("lora_dropout").map_or(Ok(0.0), |_| number("lora_dropout"))?;
+    if !(0.0..1.0).contains(&dropout) {
+        return Err(fail(format!("lora_dropout is {dropout}, not in [0, 1)")));
+    }
     Ok(Method::Lora(LoraOptions {
         rank: rank as usize,
         alpha: number("lora_alpha")?,
-        dropout: get("lora_dropout").map_or(Ok(0.0), |_| number("lora_dropout"))?,
+        dropout,
         target_modules,
         use_rslora: get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
     }))
 }
 
 /// Keys of peft's LoRA config that ask for more than the plain method.
-const UNSUPPORTED: [&str; 16] = [
+const UNSUPPORTED: [&str; 18] = [
     "alora_invocation_tokens",
     "alpha_pattern",
     "arrow_config",
     "bias",
     "exclude_modules",
     "fan_in_fan_out",
+    "kasa_config",
     "layer_replication",
     "layers_to_transform",
     "lora_bias",
     "modules_to_save",
+    "monteclora_config",
     "rank_pattern",
     "target_parameters",
     "trainable_token_indices",
@@ -137,6 +149,10 @@ const UNSUPPORTED: [&str; 16] = [
     "use_dora",
     "use_qalora",
 ];
+
+/// Values of init_lora_weights, or their beginnings, that leave another base behind than the one they started
+/// from.
+const CHANGE_THE_BASE: [&str; 5] = ["corda", "loftq", "lora_ga", "olora", "pissa"];
 
 /// Every key of peft's config, sorted as peft sorts them.
 fn config(options: &LoraOptions, base: &Path) -> Value {
@@ -213,7 +229,12 @@ fn card(options: &LoraOptions, base: &Path, trainable: usize) -> String {
 }
 
 /// Writes an adapter's three files; a folder that is there already is replaced whole.
-pub(crate) fn write(parameters: &Parameters, options: &LoraOptions, folder: &Path, base: &Path) -> Result<()> {
+pub(crate) fn write(
+    parameters: &Parameters,
+    options: &LoraOptions,
+    folder: &Path,
+    base: &Path,
+) -> Result<()> {
     folder::replace(folder, |beside| {
         let put = |name: &str, text: String| {
             let path = beside.join(name);

@@ -65,8 +65,12 @@ impl TargetModules {
     /// What is wrong with the value on its own, if anything.
     pub fn problem(&self) -> Option<String> {
         match self {
-            Self::Suffixes(suffixes) if suffixes.is_empty() => Some("is empty: name at least one layer".into()),
-            Self::Suffixes(suffixes) if suffixes.iter().any(String::is_empty) => Some("has an empty name".into()),
+            Self::Suffixes(suffixes) if suffixes.is_empty() => {
+                Some("is empty: name at least one layer".into())
+            }
+            Self::Suffixes(suffixes) if suffixes.iter().any(String::is_empty) => {
+                Some("has an empty name".into())
+            }
             _ => self.matcher().err().map(|error| error.to_string()),
         }
     }
@@ -106,7 +110,9 @@ mod tests {
         let pattern = |text: &str| TargetModules::Pattern(text.into());
         assert_eq!(select(pattern(r".*decoder.*\.(q|o)")).unwrap(), [false, false, true, true]);
         assert_eq!(select(pattern("all-linear")).unwrap(), [true; 4]);
-        assert!(select(pattern("decoder")).unwrap_err().to_string().contains("`decoder` match no linear layer"));
+        assert!(
+            select(pattern("decoder")).unwrap_err().to_string().contains("`decoder` match no linear layer")
+        );
         assert!(select(pattern("(")).unwrap_err().to_string().contains("is not a regular expression"));
     }
 }

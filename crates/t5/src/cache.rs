@@ -60,7 +60,8 @@ impl T5 {
         let keys = Arc::new(Segments::at(keys));
         let source = rows.iter().map(|&row| cache.source_segments.ranges()[row].clone()).collect();
         let source = Arc::new(Segments::at(source));
-        let own = Attend { bias: Some(&cache.bias), causal: true, queries: &queries, keys: &keys, dropout: 0.0 };
+        let own =
+            Attend { bias: Some(&cache.bias), causal: true, queries: &queries, keys: &keys, dropout: 0.0 };
         let cross = Attend { bias: None, causal: false, queries: &queries, keys: &source, dropout: 0.0 };
         let mut x = embedding(tape, self.table(), &Tensor::new(tokens, device)?)?;
         let layers = self.decoder.blocks.iter().zip(&cache.own).zip(&cache.cross);

@@ -119,7 +119,9 @@ impl Config {
         let activation = match file.feed_forward_proj.as_str() {
             "relu" => Activation::Relu,
             "gated-gelu" => Activation::GatedGelu,
-            other => return Err(format!("feed_forward_proj is `{other}`; known are `relu` and `gated-gelu`")),
+            other => {
+                return Err(format!("feed_forward_proj is `{other}`; known are `relu` and `gated-gelu`"));
+            }
         };
         // Absent means tied, as in transformers.
         let tied = file.tie_word_embeddings.unwrap_or(true);
@@ -164,6 +166,17 @@ impl Config {
                 "{buckets} relative-attention buckets up to distance {}: at least 4, and more distance than half the buckets",
                 self.relative_attention_max_distance
             ));
+        }
+        let ids = [
+            ("pad_token_id", self.pad_token_id),
+            ("eos_token_id", self.eos_token_id),
+            ("decoder_start_token_id", self.decoder_start_token_id),
+        ];
+        if let Some((key, id)) = ids.iter().find(|(_, id)| *id as usize >= self.vocab_size) {
+            return Err(format!("{key} is {id}, past the vocabulary of {}", self.vocab_size));
+        }
+        if !(0.0..1.0).contains(&self.dropout_rate) {
+            return Err(format!("dropout_rate is {}, not in [0, 1)", self.dropout_rate));
         }
         Ok(self)
     }

@@ -36,7 +36,9 @@ pub enum Error {
         problems: Vec<String>,
     },
     /// A token id that the model has no embedding for.
-    #[error("token id {id} is past the model's vocabulary of {vocabulary}: is this the model's own tokenizer?")]
+    #[error(
+        "token id {id} is past the model's vocabulary of {vocabulary}: is this the model's own tokenizer?"
+    )]
     Vocabulary {
         /// The id.
         id: u32,

@@ -8,8 +8,11 @@ use crate::{Error, Result};
 /// then, and stays if anything fails.
 ///
 /// # Errors
-/// What `write` returns, or if a folder cannot be made or renamed.
+/// What `write` returns, or if `folder` is a file, or a folder cannot be made or renamed.
 pub fn replace<E: From<Error>>(folder: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    if folder.exists() && !folder.is_dir() {
+        return Err(Error::file(folder)(std::io::ErrorKind::NotADirectory.into()).into());
+    }
     let (new, old) = (beside(folder, "part"), beside(folder, "old"));
     remove(&new)?;
     std::fs::create_dir_all(&new).map_err(Error::file(&new))?;
@@ -18,7 +21,11 @@ pub fn replace<E: From<Error>>(folder: &Path, write: impl FnOnce(&Path) -> Resul
     if folder.exists() {
         std::fs::rename(folder, &old).map_err(Error::file(folder))?;
     }
-    std::fs::rename(&new, folder).map_err(Error::file(folder))?;
+    if let Err(error) = std::fs::rename(&new, folder) {
+        // Nothing more can be done if this fails as well.
+        let _ = std::fs::rename(&old, folder);
+        return Err(Error::file(folder)(error).into());
+    }
     Ok(remove(&old)?)
 }
 

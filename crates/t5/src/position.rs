@@ -46,7 +46,8 @@ mod tests {
     fn buckets_are_the_references() {
         // transformers 5.23: T5Attention._relative_position_bucket(d, bidirectional, 32, 128).
         let both = Buckets { bidirectional: true, count: 32, max_distance: 128 };
-        let found = [-500, -128, -127, -64, -16, -8, -7, -1, 0, 1, 7, 8, 16, 31, 64, 127, 500].map(|d| both.of(d));
+        let found =
+            [-500, -128, -127, -64, -16, -8, -7, -1, 0, 1, 7, 8, 16, 31, 64, 127, 500].map(|d| both.of(d));
         assert_eq!(found, [15, 15, 15, 14, 10, 8, 7, 1, 0, 17, 23, 24, 26, 27, 30, 31, 31]);
         let back = Buckets { bidirectional: false, count: 32, max_distance: 128 };
         let found = [-500, -128, -127, -64, -32, -17, -16, -15, -8, -1, 0, 1, 9].map(|d| back.of(d));

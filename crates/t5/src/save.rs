@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::{Error, Result, T5, folder, tensors};
 
-/// What goes along with the weights, where the base has it.
+/// What goes along with the weights and the config, where the base has it.
 const BESIDE: [&str; 6] = [
     "generation_config.json",
     "special_tokens_map.json",
@@ -16,15 +16,14 @@ const BESIDE: [&str; 6] = [
 /// those of `base`, the folder it was loaded from. A folder that is there already is replaced whole.
 ///
 /// # Errors
-/// If an adapter cannot be merged, or a file cannot be written.
+/// If an adapter cannot be merged, `base` has no config.json, or a file cannot be written.
 pub fn save(model: &T5, base: &Path, target: &Path) -> Result<()> {
     let merged = model.merged()?;
     folder::replace(target, |beside| {
-        for file in ["config.json"].into_iter().chain(BESIDE) {
+        let present = BESIDE.into_iter().filter(|file| base.join(file).is_file());
+        for file in std::iter::once("config.json").chain(present) {
             let source = base.join(file);
-            if source.is_file() {
-                std::fs::copy(&source, beside.join(file)).map_err(Error::file(&source))?;
-            }
+            std::fs::copy(&source, beside.join(file)).map_err(Error::file(&source))?;
         }
         let weights = merged.iter().map(|(name, tensor)| (name.as_str(), tensor));
         tensors::write(&beside.join("model.safetensors"), weights)

@@ -38,14 +38,15 @@ impl Tensors {
         Ok(Self { files, index })
     }
 
-    /// Opens a model folder: model.safetensors, or the shards that model.safetensors.index.json lists.
+    /// Opens a model folder: model.safetensors, or else the shards that model.safetensors.index.json lists.
     ///
     /// # Errors
     /// If neither is there or a file cannot be read.
     pub fn open_model(folder: &Path) -> Result<Self> {
         let index = folder.join("model.safetensors.index.json");
-        if !index.is_file() {
-            return Self::open([folder.join("model.safetensors")]);
+        let single = folder.join("model.safetensors");
+        if single.is_file() || !index.is_file() {
+            return Self::open([single]);
         }
         #[derive(serde::Deserialize)]
         struct Index {
@@ -136,7 +137,11 @@ pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Te
         .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?.contiguous()?)))
         .collect::<Result<_>>()?;
     let views = tensors.iter().map(|(name, tensor)| (*name, tensor));
+    // safetensors makes its files readable by their owner alone; these are as readable as any other file.
+    let permissions = File::create(&beside).and_then(|file| Ok(file.metadata()?.permissions()));
+    let permissions = permissions.map_err(Error::file(&beside))?;
     safetensors::serialize_to_file(views, metadata, &beside)
         .map_err(|error| Error::Tensors { path: path.to_path_buf(), what: error.to_string() })?;
+    std::fs::set_permissions(&beside, permissions).map_err(Error::file(&beside))?;
     std::fs::rename(&beside, path).map_err(Error::file(path))
 }

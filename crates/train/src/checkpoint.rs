@@ -38,16 +38,27 @@ impl Checkpoint {
         let fail = |what: String| Error::Checkpoint { path: self.path.clone(), what };
         let tensors = tensors::Tensors::open([self.path.join("state.safetensors")])?;
         let state = tensors.get("state", &Device::Cpu)?;
-        let names = read_names(&self.path)?;
-        let wanted: Vec<&str> = parameters.entries().iter().map(|entry| entry.name.as_str()).collect();
-        if names != wanted {
-            return Err(fail("holds other parameters than this run trains".into()));
+        let (found, wanted) = (read_shapes(&self.path)?, shapes(parameters));
+        if found != wanted {
+            let other = found.iter().zip(&wanted).find(|(found, wanted)| found != wanted);
+            let other = match other {
+                Some((found, wanted)) => {
+                    format!("{} {:?} where it has {} {:?}", found.0, found.1, wanted.0, wanted.1)
+                }
+                None => format!("{} tensors where it has {}", found.len(), wanted.len()),
+            };
+            return Err(fail(format!("holds other parameters than this run trains: {other}")));
         }
         parameters.restore(&state).map_err(|error| fail(error.to_string()))
     }
 }
 
-fn read_names(path: &Path) -> Result<Vec<String>> {
+/// The parameters' names and shapes, in order.
+fn shapes(parameters: &Parameters) -> Vec<(String, Vec<usize>)> {
+    parameters.entries().iter().map(|entry| (entry.name.clone(), entry.shape.clone())).collect()
+}
+
+fn read_shapes(path: &Path) -> Result<Vec<(String, Vec<usize>)>> {
     let path = path.join("parameters.json");
     let text = std::fs::read_to_string(&path).map_err(Error::file(&path))?;
     serde_json::from_str(&text)
@@ -92,9 +103,8 @@ impl Checkpoints {
         std::fs::create_dir_all(&self.folder).map_err(Error::file(&self.folder))?;
         folder::replace(path, |path| {
             tensors::write(&path.join("state.safetensors"), [("state", parameters.state())])?;
-            let names: Vec<&str> = parameters.entries().iter().map(|entry| entry.name.as_str()).collect();
             let texts = [
-                ("parameters.json", serde_json::to_string(&names)),
+                ("parameters.json", serde_json::to_string(&shapes(parameters))),
                 ("progress.json", serde_json::to_string_pretty(progress)),
             ];
             for (name, text) in texts {

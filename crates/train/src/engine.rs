@@ -25,7 +25,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine on the CPU with `threads` threads.
+    /// An engine on the CPU with `threads` threads, at least one.
     ///
     /// # Panics
     /// If the system gives no threads.
@@ -42,6 +42,7 @@ impl Engine {
     }
 
     fn new(kernels: Arc<dyn Kernels>, threads: usize) -> Self {
+        let threads = threads.max(1);
         let pool = |threads: usize| {
             ThreadPoolBuilder::new().num_threads(threads).build().expect("the system gives threads")
         };

@@ -105,8 +105,15 @@ impl TrainingOptions {
 
     /// The number of optimiser steps over `batches`.
     pub fn total_steps(&self, batches: &Batches) -> usize {
-        let epochs = || batches.steps(self.epochs.unwrap_or(1)).div_ceil(self.accumulation.max(1));
-        self.steps.unwrap_or_else(epochs)
+        self.total_batches(batches).div_ceil(self.accumulation.max(1))
+    }
+
+    /// The number of batches in them: the last step of whole epochs may have fewer than the others.
+    pub(crate) fn total_batches(&self, batches: &Batches) -> usize {
+        match self.steps {
+            Some(steps) => steps.saturating_mul(self.accumulation.max(1)),
+            None => batches.steps(self.epochs.unwrap_or(1)),
+        }
     }
 
     /// What is wrong with the values, by key.

@@ -44,7 +44,7 @@ pub struct Trainer<'a> {
 
 impl Trainer<'_> {
     /// Trains from `start`, or from the beginning; at the end the parameters are those of the lowest
-    /// validation loss, if it was measured.
+    /// validation loss, if it was measured and checkpoints are written.
     ///
     /// # Errors
     /// If a loss or gradient is not finite, a checkpoint is of another run, or a file cannot be written.
@@ -64,7 +64,9 @@ impl Trainer<'_> {
         }
         let mut good = start.map(|start| start.path.clone());
         let gradients = self.adapted.parameters.gradients()?;
-        let mut steps = batches.from_step(progress.step * options.accumulation);
+        let done = progress.step * options.accumulation;
+        let left = options.total_batches(&batches).saturating_sub(done);
+        let mut steps = batches.from_step(done).take(left);
         while progress.step < total {
             let begin = Instant::now();
             let micro: Vec<(usize, Vec<usize>)> = steps.by_ref().take(options.accumulation).collect();
@@ -170,7 +172,8 @@ impl Trainer<'_> {
             return Ok(());
         }
         let loss = mean_loss(self.engine, &self.adapted.model, self.validation)?;
-        let best = progress.best_loss.is_none_or(|best| loss < best);
+        // No loss is lower than NaN, so NaN must never be the best.
+        let best = loss.is_finite() && progress.best_loss.is_none_or(|best| loss < best);
         if best {
             progress.best_loss = Some(loss);
             progress.best_step = Some(progress.step);

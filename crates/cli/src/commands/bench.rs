@@ -57,7 +57,8 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
         if step >= arguments.warmup {
             let elapsed = begin.elapsed().as_secs_f64();
             let tokens: usize = rows.iter().map(|row| row.source.len() + row.target.len()).sum();
-            let longest = |length: fn(&Sample) -> usize| rows.iter().map(|row| length(row)).max().unwrap_or(0);
+            let longest =
+                |length: fn(&Sample) -> usize| rows.iter().map(|row| length(row)).max().unwrap_or(0);
             padded += rows.len() * (longest(|row| row.source.len()) + longest(|row| row.target.len()));
             rates.push(tokens as f64 / elapsed);
             seconds += elapsed;
@@ -94,11 +95,13 @@ fn read(path: &Path, model: &T5) -> Result<Vec<Vec<Sample>>> {
     let mut batches = Vec::new();
     for (line, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         let line = line + 1;
-        let batch: Batch =
-            serde_json::from_str(text).with_context(|| format!("{file}:{line}: not a batch of source and target"))?;
+        let batch: Batch = serde_json::from_str(text)
+            .with_context(|| format!("{file}:{line}: not a batch of source and target"))?;
         let (sources, targets) = (batch.source.len(), batch.target.len());
         if sources != targets || sources == 0 {
-            bail!("{file}:{line}: {sources} sources and {targets} targets; a batch has as many of each, from 1");
+            bail!(
+                "{file}:{line}: {sources} sources and {targets} targets; a batch has as many of each, from 1"
+            );
         }
         let rows = batch.rows();
         if rows.iter().any(|row| row.source.is_empty() || row.target.is_empty()) {
@@ -133,7 +136,10 @@ fn adapted(base: T5, arguments: &BenchArguments) -> Result<Adapted> {
 fn report(steps: usize, threads: usize, seconds: f64) {
     let costs = trace::stop();
     let wall = seconds * 1e3 / steps as f64;
-    eprintln!("{:<9} {:<14} {:>6} {:>9} {:>6} {:>9}", "phase", "operation", "calls", "ms/step", "share", "GFLOP/s");
+    eprintln!(
+        "{:<9} {:<14} {:>6} {:>9} {:>6} {:>9}",
+        "phase", "operation", "calls", "ms/step", "share", "GFLOP/s"
+    );
     let (mut sum, mut flops) = (0.0, 0);
     for ((phase, name), cost) in costs {
         let busy = cost.time.as_secs_f64();

@@ -2,7 +2,7 @@ use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
 use tallow_data::{Prompts, Targets, TemplateSet, read_rows};
-use tallow_t5::{GenerationOptions, SamplingOptions};
+use tallow_t5::GenerationOptions;
 use tallow_train::Engine;
 
 use crate::args::GenerateArguments;
@@ -58,7 +58,7 @@ fn generation(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Gen
     options.repetition_penalty = arguments.repetition_penalty.unwrap_or(options.repetition_penalty);
     let draws = arguments.temperature.is_some() || arguments.top_k.is_some() || arguments.top_p.is_some();
     if draws || arguments.seed.is_some() {
-        let mut sampling = options.sampling.take().unwrap_or_else(SamplingOptions::default);
+        let mut sampling = options.sampling.take().unwrap_or_default();
         sampling.temperature = arguments.temperature.unwrap_or(sampling.temperature);
         sampling.top_k = arguments.top_k.or(sampling.top_k);
         sampling.top_p = arguments.top_p.or(sampling.top_p);
@@ -89,7 +89,10 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
     let set = match (&arguments.template, run) {
         (Some(name), _) => TemplateSet::named(name)?,
         (None, Some(run)) => run.task().template.set()?,
-        (None, None) => bail!("{} holds rows: name the template that makes prompts of them, --template NAME", file.display()),
+        (None, None) => bail!(
+            "{} holds rows: name the template that makes prompts of them, --template NAME",
+            file.display()
+        ),
     };
     let examples = Prompts::new(set, Targets::Omitted, 0).examples(&read_rows(file)?)?;
     Ok(examples.into_iter().map(|example| example.prompt).collect())

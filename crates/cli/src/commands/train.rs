@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use tallow_data::{Example, Tokenizer};
 use tallow_peft::{Adapted, Initial, inject};
 use tallow_t5::T5;
-use tallow_train::{Answer, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Trainer, answers, score};
+use tallow_train::{
+    Answer, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Trainer, answers, score,
+};
 
 use crate::args::TrainArguments;
 use crate::config::{Config, load};
@@ -81,11 +83,8 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     figures.after = Some(evaluation);
     write_figures(&folder, &figures)?;
     write(&folder.predictions(), &lines(&found)?)?;
-    let columns = [
-        ("before", &figures.before),
-        ("after", &figures.after_same_rows),
-        ("after", &figures.after),
-    ];
+    let columns =
+        [("before", &figures.before), ("after", &figures.after_same_rows), ("after", &figures.after)];
     let columns: Vec<(&str, &Evaluation)> =
         columns.into_iter().filter_map(|(name, figures)| Some((name, figures.as_ref()?))).collect();
     progress::print(&progress::table(&columns))
@@ -142,7 +141,9 @@ fn parameters(model: &T5) -> usize {
 fn warn_of_threads(start: &Checkpoint, threads: usize) {
     let before = start.progress.threads;
     if before != threads {
-        say(&format!("the run had {before} threads and now has {threads}: sums may differ in their last bits"));
+        say(&format!(
+            "the run had {before} threads and now has {threads}: sums may differ in their last bits"
+        ));
     }
 }
 

@@ -31,9 +31,11 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
     let (config, wrong) = deserialize(value);
     let wrong = wrong.into_iter().chain(config.iter().flat_map(Config::problems));
     // What an override put there is not on a line of the file.
-    let overridden = |key: &str| overrides.iter().filter_map(key_of).any(|over| is_within(key, over));
+    let overridden =
+        |key: &str| overrides.iter().filter_map(|text| key_of(text)).any(|over| is_within(key, over));
     let line = |key: &str| if overridden(key) { None } else { line_of(&text, key) };
     found.extend(wrong.map(|(key, what)| (line(&key), key, what)));
+    found.sort_by_key(|(line, ..)| *line);
     match config {
         Some(config) if found.is_empty() => Ok(config),
         _ => Err(problems(found).into()),
@@ -45,7 +47,7 @@ const RIVALS: [(&str, &str); 3] =
     [("steps", "epochs"), ("batch_size", "batch_tokens"), ("validation", "validation_fraction")];
 
 /// The key that an override takes the place of, besides its own.
-fn rival(text: &String) -> Option<Vec<String>> {
+fn rival(text: &str) -> Option<Vec<String>> {
     let (section, key) = key_of(text)?.rsplit_once('.')?;
     let rival = RIVALS.iter().find_map(|&(a, b)| match key {
         _ if key == a => Some(b),
@@ -55,7 +57,7 @@ fn rival(text: &String) -> Option<Vec<String>> {
     Some(section.split('.').chain([rival]).map(str::to_owned).collect())
 }
 
-fn key_of(text: &String) -> Option<&str> {
+fn key_of(text: &str) -> Option<&str> {
     text.split_once('=').map(|(key, _)| key.trim())
 }
 
@@ -64,11 +66,12 @@ fn is_within(key: &str, section: &str) -> bool {
     key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Sets one key of the table from `key=value`; the value is TOML, or text as it stands.
+/// Sets one key of the table from `key=value`; the value is TOML, or text as it stands. A name may look like a
+/// number: what is text in the file stays text.
 fn apply(config: &mut Value, text: &str) -> Result<(), String> {
     let (key, value) = text.split_once('=').ok_or("an override has the form key=value")?;
     let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
-    let value = parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()));
+    let as_text = || Value::String(value.trim().to_owned());
     let parts: Vec<&str> = key.trim().split('.').collect();
     let (last, parents) = parts.split_last().expect("splitting gives at least one part");
     if parts.iter().any(|part| part.is_empty()) {
@@ -80,7 +83,8 @@ fn apply(config: &mut Value, text: &str) -> Result<(), String> {
         let entry = current.entry(part.to_string()).or_insert_with(|| Value::Table(Table::new()));
         let inner = match entry {
             Value::Array(items) => {
-                let index = parents.next().ok_or_else(|| format!("{part} is a list: name an item, {part}.0"))?;
+                let index =
+                    parents.next().ok_or_else(|| format!("{part} is a list: name an item, {part}.0"))?;
                 let item = index.parse::<usize>().ok().and_then(|index| items.get_mut(index));
                 item.ok_or_else(|| format!("{part} has no item {index}"))?
             }
@@ -88,6 +92,11 @@ fn apply(config: &mut Value, text: &str) -> Result<(), String> {
         };
         current = inner.as_table_mut().ok_or_else(|| format!("{part} is not a section"))?;
     }
+    let was_text = current.get(*last).is_some_and(Value::is_str);
+    let value = match parsed {
+        Some(value) if !was_text || value.is_str() || value.is_array() || value.is_table() => value,
+        _ => as_text(),
+    };
     current.insert((*last).to_owned(), value);
     Ok(())
 }
@@ -225,7 +234,8 @@ fn line_of(text: &str, key: &str) -> Option<usize> {
         spans.push(name.span().start);
         let mut inner = value.get_ref();
         if let toml::de::DeValue::Array(items) = inner {
-            let item = parts.next().and_then(|part| part.parse::<usize>().ok()).and_then(|index| items.get(index));
+            let item =
+                parts.next().and_then(|part| part.parse::<usize>().ok()).and_then(|index| items.get(index));
             match item {
                 Some(item) => {
                     spans.push(item.span().start);
@@ -310,6 +320,15 @@ template = "dialogue-summary"
     }
 
     #[test]
+    fn a_text_stays_a_text() {
+        let overrides =
+            ["name=7", "model.path=true", "task.0.template={prompt = \"{{ a }}\", target = \"{{ b }}\"}"];
+        let config = try_load(GOOD, &overrides).unwrap();
+        assert_eq!((config.name.as_str(), config.model.path.as_path()), ("7", Path::new("true")));
+        assert!(matches!(config.task().template, super::super::TemplateChoice::Inline(_)));
+    }
+
+    #[test]
     fn all_problems_come_together_with_their_lines() {
         let text = GOOD.replace("steps = 3", "stepps = 3\nlearning_rate = \"high\"\nbeta1 = 2.0").replace(
             "train = \"rows.jsonl\"",
@@ -317,14 +336,15 @@ template = "dialogue-summary"
         );
         assert_eq!(
             try_load(&text, &["method.kind=lora", "method.rnak=3", "nonsense"]).unwrap_err(),
-            "c.toml: 7 problems\n  \
+            "c.toml: 8 problems\n  \
              c.toml: nonsense: an override has the form key=value\n  \
              c.toml: method.rnak: is not a known key; did you mean `rank`?\n  \
+             c.toml:7: training.steps: neither steps nor epochs is given\n  \
              c.toml:8: training.stepps: is not a known key; did you mean `steps`?\n  \
              c.toml:9: training.learning_rate: invalid type: string \"high\", expected a number\n  \
+             c.toml:10: training.beta1: must lie in [0, 1)\n  \
              c.toml:15: task.0.max_sauce_tokens: is not a known key; did you mean `max_source_tokens`?\n  \
-             c.toml:16: task.0.templat: is not a known key; did you mean `template`?\n  \
-             c.toml:10: training.beta1: must lie in [0, 1)"
+             c.toml:16: task.0.templat: is not a known key; did you mean `template`?"
         );
     }
 
@@ -334,8 +354,8 @@ template = "dialogue-summary"
         assert_eq!(
             error(&["method.kind=lora", "method.rank=abc", "method.alpha=[]"]),
             "c.toml: 2 problems\n  \
-             c.toml: method.rank: invalid type: string \"abc\", expected a whole number from 0\n  \
-             c.toml: method.alpha: invalid type: sequence, expected a number"
+             c.toml: method.alpha: invalid type: sequence, expected a number\n  \
+             c.toml: method.rank: invalid type: string \"abc\", expected a whole number from 0"
         );
         assert_eq!(
             error(&["model=x"]),
@@ -361,7 +381,8 @@ template = "dialogue-summary"
     fn every_config_that_comes_along_is_good() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
         let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+        let mut paths: Vec<_> =
+            paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
         paths.sort();
         assert!(!paths.is_empty());
         for path in paths {

@@ -164,7 +164,8 @@ impl Config {
     fn problems(&self) -> Vec<(String, String)> {
         let mut problems: Vec<(String, String)> = Vec::new();
         let mut put = |key: &str, what: &str| problems.push((key.to_owned(), what.to_owned()));
-        let plain = |name: &str| !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\']);
+        let plain =
+            |name: &str| !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\']);
         if !plain(&self.name) {
             put("name", "must be the name of a folder, without slashes");
         }
@@ -186,7 +187,8 @@ impl Config {
         }
         let validated = self.task.first().is_some_and(TaskOptions::has_validation);
         if self.training.evaluate_every > 0 && !validated && !self.task.is_empty() {
-            let what = "asks for a validation loss, but the task has neither validation nor validation_fraction";
+            let what =
+                "asks for a validation loss, but the task has neither validation nor validation_fraction";
             put("training.evaluate_every", what);
         }
         let sections = [

@@ -48,7 +48,10 @@ impl GenerationOptions {
         }
         if self.min_new_tokens > self.max_new_tokens {
             let most = self.max_new_tokens;
-            problems.push(("min_new_tokens", format!("{} is more than max_new_tokens, {most}", self.min_new_tokens)));
+            problems.push((
+                "min_new_tokens",
+                format!("{} is more than max_new_tokens, {most}", self.min_new_tokens),
+            ));
         }
         if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
             problems.push(("repetition_penalty", "must be a positive number; 1 changes nothing".to_owned()));

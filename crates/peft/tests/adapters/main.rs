@@ -1,0 +1,6 @@
+//! What holds for every method, and adapters on disk, on the tiny checkpoint of tests/golden.
+
+mod files;
+mod invariants;
+mod saving;
+mod support;

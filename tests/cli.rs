@@ -1,0 +1,10 @@
+//! End-to-end tests of the binary: what a run leaves, and what is said when something is wrong.
+
+#[path = "cli/commands.rs"]
+mod commands;
+#[path = "cli/harness.rs"]
+mod harness;
+#[path = "cli/messages.rs"]
+mod messages;
+#[path = "cli/training.rs"]
+mod training;

@@ -1,0 +1,256 @@
+//! evaluate, generate, export, bench and the help.
+
+use serde_json::Value;
+
+use crate::harness::{BASE, Place, TEST_ROWS, root};
+
+#[test]
+fn every_option_is_in_the_help() {
+    let place = Place::new();
+    let commands = [
+        ("", "train evaluate generate export bench --version"),
+        ("train", "<CONFIG> [KEY=VALUE] --resume"),
+        ("evaluate", "<CONFIG> [KEY=VALUE] --adapter --base --predictions --json"),
+        (
+            "generate",
+            "--model --adapter --run --tokenizer --prompt --file --template --lines --max-new-tokens \
+             --min-new-tokens --no-repeat-ngram-size --repetition-penalty --temperature --top-k --top-p --seed \
+             --max-source-tokens --batch-size --threads",
+        ),
+        ("export", "<OUT> --model --adapter --run"),
+        (
+            "bench",
+            "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --lr --threads --trace",
+        ),
+    ];
+    for (command, options) in commands {
+        let help = place.good(&format!("{command} --help"));
+        let named =
+            |option: &str| help.split([' ', '\n', ',']).any(|word| word.trim_end_matches("...") == option);
+        for option in options.split_whitespace() {
+            assert!(named(option), "{command} --help does not name {option}:\n{help}");
+        }
+        let known: Vec<&str> = help.split([' ', '\n', ',']).filter(|word| word.starts_with("--")).collect();
+        for option in known {
+            assert!(
+                option == "--help" || options.contains(option),
+                "{command}: the test does not know {option}"
+            );
+        }
+        assert!(
+            help.contains("Exit codes: 0 done; 1 failed; 2 a wrong command line or config; 130 interrupted.")
+        );
+    }
+    assert_eq!(place.good("--version"), format!("tallow {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn evaluate_measures_a_run_its_base_and_any_adapter() {
+    let place = Place::new();
+    place.bad(
+        "evaluate DIR/trial.toml",
+        1,
+        "DIR/runs/trial/adapter is not there: train first, or give --adapter DIR or --base",
+    );
+    place.good("train DIR/trial.toml training.learning_rate=5e-2");
+    let figures = place.json("runs/trial/evaluation.json");
+    let json =
+        |line: &str| -> Value { serde_json::from_str(&place.good(&format!("{line} --json"))).unwrap() };
+
+    let own = json("evaluate DIR/trial.toml --predictions DIR/new/folder/predictions.jsonl");
+    assert_eq!(own, figures["after"]);
+    assert_eq!(place.read("new/folder/predictions.jsonl"), place.read("runs/trial/predictions.jsonl"));
+    assert_eq!(json("evaluate DIR/trial.toml evaluation.rows=2"), figures["after_same_rows"]);
+    assert_eq!(json("evaluate DIR/trial.toml evaluation.rows=2 --base"), figures["before"]);
+    assert_eq!(json("evaluate DIR/trial.toml name=other --adapter DIR/runs/trial/adapter"), own);
+
+    let table = place.good("evaluate DIR/trial.toml");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 6, "{table}");
+    assert_eq!(lines[0], "F1 x 100            rows (3)");
+    let rouge1 = 100.0 * own["rouge"]["rouge1"]["fmeasure"].as_f64().unwrap();
+    assert_eq!(lines[1], format!("{:<12}{rouge1:>16.2}", "rouge1"));
+    assert_eq!(lines[5], "best of the references, with stemmer, (rows)");
+    place.bad(
+        "evaluate DIR/trial.toml --adapter DIR/nowhere",
+        1,
+        "cannot load the adapter in DIR/nowhere: DIR/nowhere/adapter_config.json: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn prompts_come_from_anywhere() {
+    let place = Place::new();
+    let generate = format!("generate --model {BASE} --max-new-tokens 8");
+    let prompt = |text: &str| place.run_with(&generate, &["--prompt", text]).good();
+    place.write("one.txt", "Where is Ann?\nAnn is here.\n");
+    let whole = prompt("Where is Ann?\nAnn is here.");
+    assert_eq!(whole.lines().count(), 1);
+    assert_eq!(place.good(&format!("{generate} --file DIR/one.txt")), whole);
+    assert_eq!(place.run_reading(&generate, "Where is Ann?\nAnn is here.\n").good(), whole);
+
+    let each = prompt("Where is Ann?") + &prompt("Ann is here.");
+    assert_eq!(place.good(&format!("{generate} --file DIR/one.txt --lines")), each);
+    assert_eq!(
+        place.run_reading(&format!("{generate} --lines"), "Where is Ann?\n\nAnn is here.\n").good(),
+        each
+    );
+
+    let rows = place.good(&format!("{generate} --file {TEST_ROWS} --template dialogue-summary"));
+    assert_eq!(rows.lines().count(), 100);
+    let first = std::fs::read_to_string(root().join(TEST_ROWS)).unwrap();
+    let first: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    let dialogue = first["dialogue"].as_str().unwrap();
+    let text = format!("Summarize the following conversation.\n\n{dialogue}\n\nSummary:");
+    assert_eq!(rows.lines().next().unwrap(), prompt(&text).trim_end_matches('\n'));
+
+    place.bad(
+        &format!("{generate} --file {TEST_ROWS}"),
+        1,
+        &format!("{TEST_ROWS} holds rows: name the template that makes prompts of them, --template NAME"),
+    );
+    place.run_reading(&generate, " \n").bad(1, "the prompt is empty");
+    place.bad(
+        &format!("{generate} --file DIR/none.txt"),
+        1,
+        "DIR/none.txt: No such file or directory (os error 2)",
+    );
+    place.bad(
+        &format!("{generate} --temperature 0 --top-p 2 --prompt Hi"),
+        2,
+        "generation settings: 2 problems
+  generation settings: sampling.temperature: must be a positive number
+  generation settings: sampling.top_p: must lie in (0, 1]",
+    );
+    let cut = place.run(&format!("{generate} --max-source-tokens 3 --file DIR/one.txt --lines"));
+    assert_eq!(cut.stderr, "2 of 2 prompts were cut to 3 tokens\n");
+}
+
+#[test]
+fn a_seed_draws_the_same_text() {
+    let place = Place::new();
+    let draw = |seed: u32| {
+        let line =
+            format!("generate --model {BASE} --max-new-tokens 12 --min-new-tokens 12 --temperature 20");
+        place.good(&format!("{line} --seed {seed} --prompt Hello"))
+    };
+    assert_eq!(draw(1), draw(1));
+    assert_ne!(draw(1), draw(2));
+    assert_ne!(draw(1), place.good(&format!("generate --model {BASE} --max-new-tokens 12 --prompt Hello")));
+}
+
+#[test]
+fn output_that_nobody_reads_ends_the_command_quietly() {
+    let place = Place::new();
+    let mut command = place.command(&format!("generate --model {BASE} --prompt Hello"));
+    let mut child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let outcome = place.came_to(&child.wait_with_output().unwrap());
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_merged_model_writes_what_base_and_adapter_write() {
+    let place = Place::new();
+    place.good("train DIR/trial.toml training.learning_rate=5e-2 training.steps=12");
+    let rows =
+        format!("--file {TEST_ROWS} --template dialogue-summary --max-new-tokens 6 --max-source-tokens 512");
+    let base = place.good(&format!("generate --model {BASE} {rows}"));
+    let adapted = place.good(&format!("generate --model {BASE} --adapter DIR/runs/trial/adapter {rows}"));
+    assert_ne!(adapted, base);
+    // A run brings its template and settings along, wherever its folder lies.
+    std::fs::rename(place.path("runs"), place.path("moved")).unwrap();
+    assert_eq!(place.good(&format!("generate --run DIR/moved/trial --file {TEST_ROWS}")), adapted);
+
+    assert_eq!(place.run("export --run DIR/moved/trial DIR/out/one").stderr, "wrote DIR/out/one\n");
+    place.good(&format!("export --model {BASE} --adapter DIR/moved/trial/adapter DIR/two"));
+    let names = |folder: &str| -> Vec<String> {
+        let paths = place.snapshot(folder).into_keys();
+        paths.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("two"), ["config.json", "model.safetensors", "tokenizer.json"]);
+    let files = |folder: &str| place.snapshot(folder).into_values().collect::<Vec<_>>();
+    assert_eq!(files("out/one"), files("two"));
+    assert_eq!(place.good(&format!("generate --model DIR/two {rows}")), adapted);
+
+    let before = place.snapshot("two");
+    place.bad("export --run DIR/moved/trial DIR/two", 1, "DIR/two exists: name another folder, or remove it");
+    assert_eq!(place.snapshot("two"), before);
+    place.bad(
+        "export --run DIR/runs/trial DIR/three",
+        1,
+        "DIR/runs/trial holds no run: there is no DIR/runs/trial/config.toml",
+    );
+    assert!(!place.path("three").exists());
+}
+
+#[test]
+fn bench_prints_what_the_peer_prints() {
+    let place = Place::new();
+    place.write(
+        "batches.jsonl",
+        "{\"source\": [[5, 6, 7, 1], [8, 1]], \"target\": [[9, 1], [10, 11, 1]]}\n{\"source\": [[5, 1]], \"target\": [[9, 1]]}\n",
+    );
+    let bench = |more: &str| -> Value {
+        let line = format!("bench {BASE} DIR/batches.jsonl --steps 3 --warmup 1 --threads 1");
+        serde_json::from_str(&place.good(&format!("{line} {more}"))).unwrap()
+    };
+    let lora = bench("");
+    let mut keys: Vec<&str> = lora.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "attn",
+            "compile",
+            "device",
+            "dtype",
+            "losses",
+            "median_real_tokens_per_s",
+            "padded_tokens_per_s",
+            "peak_memory_mb",
+            "peer",
+            "real_tokens_per_s",
+            "seconds",
+            "steps",
+            "torch",
+            "trainable"
+        ]
+    );
+    assert_eq!(lora["losses"].as_array().unwrap().len(), 4);
+    assert_eq!(lora["steps"], 3);
+    // 3 layers: 3 attentions each in the encoder, 6 in the decoder; q and v, each with A and B of 8 by 128.
+    assert_eq!(lora["trainable"], 9 * 2 * 2 * 8 * 128);
+    let full = bench("--full");
+    assert_eq!(full["losses"][0], lora["losses"][0]);
+    assert_ne!(full["losses"][1], lora["losses"][1]);
+    assert!(full["trainable"].as_u64() > lora["trainable"].as_u64());
+    assert_eq!(bench("--rank 4 --targets wo o")["trainable"], 9 * 4 * (128 + 128) + 6 * 4 * (256 + 128));
+
+    let bad = |line: &str, error: &str| {
+        place.write("bad.jsonl", &format!("{{\"source\": [[5, 1]], \"target\": [[9, 1]]}}\n\n{line}\n"));
+        place.bad(&format!("bench {BASE} DIR/bad.jsonl"), 1, &format!("DIR/bad.jsonl{error}"));
+    };
+    bad("{", ":3: not a batch of source and target: EOF while parsing an object at line 1 column 1");
+    bad(
+        "{\"source\": [[5, 1]], \"targets\": [[9, 1]]}",
+        ":3: not a batch of source and target: unknown field `targets`, expected `source` or `target` at line 1 column 30",
+    );
+    bad(
+        "{\"source\": [[5, 1], [6]], \"target\": [[9, 1]]}",
+        ":3: 2 sources and 1 targets; a batch has as many of each, from 1",
+    );
+    bad("{\"source\": [[]], \"target\": [[9, 1]]}", ":3: a row without tokens");
+    bad(
+        "{\"source\": [[5, 1]], \"target\": [[9000, 1]]}",
+        ":3: token id 9000 is past the model's vocabulary of 1088: is this the model's own tokenizer?",
+    );
+    place.write("bad.jsonl", "");
+    place.bad(&format!("bench {BASE} DIR/bad.jsonl"), 1, "DIR/bad.jsonl: holds no batches");
+    place.bad(
+        &format!("bench {BASE} DIR/batches.jsonl --rank 0"),
+        2,
+        "the fresh adapter: 1 problem\n  the fresh adapter: rank: must be at least 1",
+    );
+}

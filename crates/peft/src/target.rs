@@ -5,13 +5,16 @@ use crate::{Error, Result};
 
 /// Which linear layers are adapted, as peft's `target_modules`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a list of layer names, or a regular expression")]
 pub enum TargetModules {
     /// Layers whose name is one of these, or ends in a dot and one of these.
     Suffixes(Vec<String>),
     /// Layers whose whole name matches a regular expression; `all-linear` is every one but the head.
     Pattern(String),
 }
+
+/// Whether a layer of this name is targeted.
+type Matcher<'a> = Box<dyn Fn(&str) -> bool + 'a>;
 
 impl Default for TargetModules {
     /// The queries and values of every attention.
@@ -42,7 +45,7 @@ impl TargetModules {
         Err(Error::NoTarget { targets, known: known.join(", ") })
     }
 
-    fn matcher(&self) -> Result<Box<dyn Fn(&str) -> bool + '_>> {
+    fn matcher(&self) -> Result<Matcher<'_>> {
         Ok(match self {
             Self::Suffixes(suffixes) => Box::new(|name| {
                 suffixes.iter().any(|suffix| match name.strip_suffix(suffix.as_str()) {

@@ -148,7 +148,8 @@ impl TrainingOptions {
         problem(!share(self.beta1), "beta1", "must lie in [0, 1)");
         problem(!share(self.beta2), "beta2", "must lie in [0, 1)");
         problem(!positive(self.epsilon), "epsilon", "must be a positive number");
-        problem(!(self.max_grad_norm >= 0.0), "max_grad_norm", "must not be negative; 0 leaves the gradient");
+        let most = self.max_grad_norm;
+        problem(most.is_nan() || most < 0.0, "max_grad_norm", "must not be negative; 0 leaves the gradient");
         problem(!share(self.label_smoothing), "label_smoothing", "must lie in [0, 1)");
         problem(!self.dropout.is_none_or(share), "dropout", "must lie in [0, 1)");
         problem(self.keep_checkpoints == 0, "keep_checkpoints", "must be at least 1");

@@ -31,7 +31,7 @@ pub enum Error {
     NonFinite {
         /// The step, from 1.
         step: usize,
-        /// `loss` or `gradient`.
+        /// `loss`, `gradient` or `update`.
         what: &'static str,
         /// Where the step's rows stand.
         rows: Vec<String>,

@@ -95,10 +95,17 @@ impl Trainer<'_> {
             let due = |every: usize| every > 0 && progress.step.is_multiple_of(every);
             let (evaluate, write) = (due(options.evaluate_every), due(options.checkpoint_every));
             let last = progress.step == total;
+            let stopped = !last && self.stop.load(Ordering::Relaxed);
+            // What is measured or written is checked first: a finite gradient can still throw a parameter out
+            // of range.
+            if (evaluate || write || last || stopped)
+                && !kernels.sum_of_squares(self.adapted.parameters.state())?.is_finite()
+            {
+                return Err(self.non_finite(progress.step, "update", &micro, good.as_ref()));
+            }
             if evaluate || last {
                 self.validate(&mut progress, observers)?;
             }
-            let stopped = !last && self.stop.load(Ordering::Relaxed);
             if let (Some(checkpoints), true) = (&self.checkpoints, (write && !last) || stopped) {
                 let path =
                     checkpoints.write(&self.adapted.parameters, &progress, options.keep_checkpoints)?;
@@ -163,8 +170,18 @@ impl Trainer<'_> {
                 });
             }
         };
+        Err(self.non_finite(step + 1, what, micro, good))
+    }
+
+    fn non_finite(
+        &self,
+        step: usize,
+        what: &'static str,
+        micro: &[(usize, Vec<usize>)],
+        good: Option<&PathBuf>,
+    ) -> Error {
         let rows = micro.iter().flat_map(|(_, rows)| rows).map(|&row| (self.origin)(row)).collect();
-        Err(Error::NonFinite { step: step + 1, what, rows, good: good.cloned() })
+        Error::NonFinite { step, what, rows, good: good.cloned() }
     }
 
     fn validate(&self, progress: &mut Progress, observers: &mut [Box<dyn Observer + '_>]) -> Result<()> {

@@ -74,36 +74,29 @@ fn the_last_good_checkpoint_is_named_and_kept() {
     assert!(outcome.unwrap_err().to_string().contains("step-000004"));
 }
 
-/// Spoils a parameter for as long as a validation takes.
-struct Flicker(Parameters, usize, Tensor);
+/// Throws a parameter out of range after the first step.
+struct Spoil(Parameters);
 
-impl Observer for Flicker {
-    fn step(&mut self, report: &tallow_train::StepReport, _total: usize) -> Result<()> {
-        if report.step == self.1 {
-            self.2 = self.0.state().copy()?;
-            let nan = Tensor::new(&[f32::NAN], &Device::Cpu)?;
-            self.0.state().slice_set(&nan, 0, self.0.entries()[1].offset)?;
-        }
-        Ok(())
-    }
-
-    fn validation(&mut self, step: usize, _loss: f64, _best: bool) -> Result<()> {
-        if step == self.1 { Ok(self.0.restore(&self.2)?) } else { Ok(()) }
+impl Observer for Spoil {
+    fn step(&mut self, _report: &tallow_train::StepReport, _total: usize) -> Result<()> {
+        let nan = Tensor::new(&[f32::NAN], &Device::Cpu)?;
+        Ok(self.0.state().slice_set(&nan, 0, self.0.entries()[1].offset)?)
     }
 }
 
 #[test]
-fn a_validation_that_is_not_a_number_is_never_the_best() {
-    let options = TrainingOptions { evaluate_every: 1, steps: Some(3), ..options() };
-    let run = Run { options, validation: ten()[..2].to_vec(), ..Default::default() };
+fn a_parameter_out_of_range_is_neither_measured_nor_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainingOptions { evaluate_every: 1, checkpoint_every: 1, steps: Some(3), ..options() };
+    let checkpoints = Some(folder.path());
+    let run = Run { options, validation: ten()[..2].to_vec(), checkpoints, ..Default::default() };
     let mut adapted = lora();
-    let flicker = Flicker(adapted.parameters.clone(), 1, adapted.parameters.state().clone());
-    let (outcome, heard) = run.resume(&mut adapted, None, &mut vec![Box::new(flicker)]);
-    let [first, second, _] = heard.validations[..] else { panic!("{:?}", heard.validations) };
-    assert!(first.1.is_nan() && !first.2);
-    assert!(second.1.is_finite() && second.2);
-    let Outcome::Finished(progress) = outcome.unwrap() else { panic!("stopped") };
-    assert!(progress.best_loss.unwrap().is_finite());
+    let spoil = Spoil(adapted.parameters.clone());
+    let (outcome, heard) = run.resume(&mut adapted, None, &mut vec![Box::new(spoil)]);
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.starts_with("step 1: the update is not finite, on rows "), "{error}");
+    assert!(heard.validations.is_empty() && heard.checkpoints.is_empty());
+    assert!(!folder.path().join("step-000001").exists());
 }
 
 #[test]

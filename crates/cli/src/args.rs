@@ -161,7 +161,8 @@ pub struct ExportArguments {
 pub struct BenchArguments {
     /// The model's folder
     pub model: PathBuf,
-    /// JSON lines, a batch each: {"source": [[ids]], "target": [[ids]]}
+    // Not a doc comment: rustdoc would take the brackets for links.
+    #[arg(help = r#"JSON lines, a batch each: {"source": [[ids]], "target": [[ids]]}"#)]
     pub batches: PathBuf,
     /// The adapter to start from [default: a fresh one]
     #[arg(long, value_name = "DIR")]

@@ -12,20 +12,36 @@ const BESIDE: [&str; 6] = [
     "added_tokens.json",
 ];
 
-/// Writes `model` to `target` as a Hugging Face folder, adapters merged into the weights, f32; config and tokenizer are
-/// those of `base`, the folder it was loaded from. A folder that is there already is replaced whole.
+/// Writes `model` to `target` as a Hugging Face folder, adapters merged into the weights, f32; config (but for the type
+/// of the weights, if it names one) and tokenizer are those of `base`, the folder it was loaded from. A folder
+/// that is there already is replaced whole.
 ///
 /// # Errors
 /// If an adapter cannot be merged, `base` has no config.json, or a file cannot be written.
 pub fn save(model: &T5, base: &Path, target: &Path) -> Result<()> {
     let merged = model.merged()?;
     folder::replace(target, |beside| {
-        let present = BESIDE.into_iter().filter(|file| base.join(file).is_file());
-        for file in std::iter::once("config.json").chain(present) {
+        let (source, copy) = (base.join("config.json"), beside.join("config.json"));
+        std::fs::write(&copy, config_in_f32(&source)?).map_err(Error::file(&copy))?;
+        for file in BESIDE.into_iter().filter(|file| base.join(file).is_file()) {
             let source = base.join(file);
             std::fs::copy(&source, beside.join(file)).map_err(Error::file(&source))?;
         }
         let weights = merged.iter().map(|(name, tensor)| (name.as_str(), tensor));
         tensors::write(&beside.join("model.safetensors"), weights)
     })
+}
+
+/// The config.json at `path`, with f32 as the type of the weights where it names one.
+fn config_in_f32(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
+    let mut config: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| Error::Config { path: path.to_path_buf(), what: error.to_string() })?;
+    // transformers 5 writes `dtype`, those before it `torch_dtype`.
+    for key in ["dtype", "torch_dtype"] {
+        if let Some(dtype) = config.get_mut(key) {
+            *dtype = "float32".into();
+        }
+    }
+    Ok(serde_json::to_string_pretty(&config).expect("a JSON value is written") + "\n")
 }

@@ -37,7 +37,9 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let (trainable, all, threads) = (adapted.parameters.trainable(), parameters(&base), engine.threads());
     let share = 100.0 * trainable as f64 / all as f64;
     let plural = if threads == 1 { "" } else { "s" };
-    say(&format!("{trainable} trainable parameters beside {all} ({share:.2}%), {threads} thread{plural}"));
+    say(&format!(
+        "{trainable} trainable parameters on a base of {all} ({share:.2}%), {threads} thread{plural}"
+    ));
 
     let interrupt = Interrupt::install()?;
     if !arguments.resume {

@@ -102,6 +102,8 @@ impl SamplingOptions {
             (None, Some(p)) => Sampling::TopP { p, temperature },
             (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
         };
-        LogitsProcessor::from_sampling(self.seed.wrapping_add(row as u64), sampling)
+        // Spread by an odd multiplier: seed + row would draw for row 1 what the next seed draws for row 0.
+        let spread = (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        LogitsProcessor::from_sampling(self.seed ^ spread, sampling)
     }
 }

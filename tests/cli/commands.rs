@@ -71,6 +71,14 @@ fn evaluate_measures_a_run_its_base_and_any_adapter() {
     let rouge1 = 100.0 * own["rouge"]["rouge1"]["fmeasure"].as_f64().unwrap();
     assert_eq!(lines[1], format!("{:<12}{rouge1:>16.2}", "rouge1"));
     assert_eq!(lines[5], "best of the references, with stemmer, (rows)");
+    // Rows drawn by another seed may be among those it was trained on.
+    place.bad(
+        "evaluate DIR/trial.toml seed=4 task.0.max_source_tokens=100 training.steps=9",
+        1,
+        "the run was trained with other settings, see DIR/runs/trial/config.toml: seed, task; measure it as it was \
+         trained (evaluate DIR/runs/trial/config.toml), or give its adapter by --adapter DIR",
+    );
+    assert_eq!(json("evaluate DIR/runs/trial/config.toml"), own);
     place.bad(
         "evaluate DIR/trial.toml --adapter DIR/nowhere",
         1,
@@ -108,6 +116,20 @@ fn prompts_come_from_anywhere() {
         &format!("{generate} --file {TEST_ROWS}"),
         1,
         &format!("{TEST_ROWS} holds rows: name the template that makes prompts of them, --template NAME"),
+    );
+    place.write("ROWS.JSONL", &crate::harness::lines(TEST_ROWS, 2));
+    let two: Vec<&str> = rows.lines().take(2).collect();
+    let upper = place.good(&format!("{generate} --file DIR/ROWS.JSONL --template dialogue-summary"));
+    assert_eq!(upper.lines().collect::<Vec<_>>(), two);
+    place.bad(
+        &format!("{generate} --file DIR/ROWS.JSONL --lines"),
+        1,
+        "DIR/ROWS.JSONL holds rows: leave out --lines, which is for text",
+    );
+    place.bad(
+        &format!("{generate} --file DIR/one.txt --template dialogue-summary"),
+        1,
+        "DIR/one.txt: the kind of file is told by its extension: .jsonl, .ndjson, .json or .csv",
     );
     place.run_reading(&generate, " \n").bad(1, "the prompt is empty");
     place.bad(
@@ -183,6 +205,21 @@ fn a_merged_model_writes_what_base_and_adapter_write() {
         "DIR/runs/trial holds no run: there is no DIR/runs/trial/config.toml",
     );
     assert!(!place.path("three").exists());
+}
+
+#[test]
+fn a_tokenizer_of_elsewhere_goes_along() {
+    let place = Place::new();
+    place.copy(BASE, "base");
+    std::fs::rename(place.path("base/tokenizer.json"), place.path("words.json")).unwrap();
+    let own = "model.path=DIR/base model.tokenizer=DIR/words.json evaluation.before_rows=0 evaluation.rows=1";
+    place.good(&format!("train DIR/trial.toml {own}"));
+    place.good("export --run DIR/runs/trial DIR/merged");
+    place.good(&format!("train DIR/trial.toml {own} name=full method={{kind=\"full\"}}"));
+    for model in ["merged", "runs/full/model"] {
+        assert_eq!(place.read(&format!("{model}/tokenizer.json")), place.read("words.json"));
+        place.good(&format!("generate --model DIR/{model} --max-new-tokens 2 --prompt Hello"));
+    }
 }
 
 #[test]

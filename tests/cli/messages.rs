@@ -81,6 +81,18 @@ fn rows_that_do_not_fit_are_named() {
          the nearest column is `dialog`
   the rows have: dialog, summary",
     );
+    place.bad(
+        "train DIR/trial.toml task.0.train=DIR/columns.jsonl task.0.references=[\"gist\"]",
+        1,
+        "rows lack columns:
+  template `dialogue-summary` (prompt): column `dialogue` is missing in 2 of 2 rows, first at DIR/columns.jsonl:1; \
+         the nearest column is `dialog`
+  the rows have: dialog, summary
+rows lack columns:
+  references: column `gist` is missing in 100 of 100 rows, first at data/quickstart/test.jsonl:1; the nearest \
+         column is `id`
+  the rows have: id, dialogue, summary1, summary2, summary3",
+    );
     bad("broken.jsonl", "DIR/broken.jsonl:3: malformed row: EOF while parsing a value at column 17");
     bad("list.jsonl", "DIR/list.jsonl:1: a row must be an object with named columns, this one is a list");
     bad("empty.jsonl", "DIR/empty.jsonl holds no rows");

@@ -60,21 +60,36 @@ fn prompts(task: &TaskOptions, targets: Targets, seed: u64) -> Result<Prompts> {
     Ok(Prompts::new(task.template.set()?, targets, seed))
 }
 
+/// Copies a tokenizer that is not in the base's folder to the folder of a model that was made of it.
+pub fn copy_tokenizer(options: &ModelOptions, folder: &Path) -> Result<()> {
+    let Some(file) = &options.tokenizer else { return Ok(()) };
+    std::fs::copy(file, folder.join("tokenizer.json"))
+        .with_context(|| format!("cannot copy {} to {}", file.display(), folder.display()))?;
+    Ok(())
+}
+
 /// The rows that generated text is measured on.
 pub fn held_out(config: &Config) -> Result<Vec<Example>> {
     let task = config.task();
-    let Some(test) = &task.test else {
-        let (_, validation) = rows(config)?;
-        if validation.is_empty() {
-            bail!("the task `{}` has neither test nor validation rows to measure on", task.name);
-        }
-        return Ok(prompts(task, Targets::Template, config.seed)?.examples(&validation)?);
+    let (prompts, rows) = match test(config)? {
+        Some(test) => test,
+        None => (prompts(task, Targets::Template, config.seed)?, rows(config)?.1),
     };
+    if rows.is_empty() {
+        bail!("the task `{}` has neither test nor validation rows to measure on", task.name);
+    }
+    Ok(prompts.examples(&rows)?)
+}
+
+/// The test rows, if there are any, and what makes prompts and references of them.
+fn test(config: &Config) -> Result<Option<(Prompts, Vec<Row>)>> {
+    let task = config.task();
+    let Some(file) = &task.test else { return Ok(None) };
     let targets = match task.references.as_slice() {
         [] => Targets::Template,
         columns => Targets::References(columns.to_vec()),
     };
-    Ok(prompts(task, targets, config.seed)?.examples(&read_rows(test)?)?)
+    Ok(Some((prompts(task, targets, config.seed)?, read_rows(file)?)))
 }
 
 /// Training and validation rows.
@@ -100,6 +115,9 @@ impl Task {
         let task = config.task();
         let (train, validation) = rows(config)?;
         let prompts = prompts(task, Targets::Template, config.seed)?;
+        let test = test(config)?;
+        let parts = [(&prompts, &train), (&prompts, &validation)].into_iter();
+        check_columns(parts.chain(test.as_ref().map(|(prompts, rows)| (prompts, rows))))?;
         let limits = Limits { source: task.max_source_tokens, target: task.max_target_tokens };
         let part = |name: &str, rows: &[Row]| -> Result<Part> {
             if rows.is_empty() {
@@ -110,11 +128,21 @@ impl Task {
             say(&format!("{name}: {stats}"));
             Ok(Part { examples, samples })
         };
-        let held_out = match task.test.is_some() || task.has_validation() {
-            true => held_out(config)?,
-            false => Vec::new(),
+        let held_out = match &test {
+            Some((prompts, rows)) => prompts.examples(rows)?,
+            None => prompts.examples(&validation)?,
         };
         Ok(Self { train: part("training", &train)?, validation: part("validation", &validation)?, held_out })
+    }
+}
+
+/// Refuses rows that lack columns: those of all parts together.
+fn check_columns<'a>(parts: impl Iterator<Item = (&'a Prompts, &'a Vec<Row>)>) -> Result<()> {
+    let missing: Vec<String> =
+        parts.filter_map(|(prompts, rows)| Some(prompts.check_columns(rows).err()?.to_string())).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => bail!("{}", missing.join("\n")),
     }
 }
 

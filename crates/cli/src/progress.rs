@@ -32,8 +32,15 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     })
 }
 
-/// A bar on a terminal, a line now and then elsewhere.
-pub struct Progress {
+/// Says that prompts were cut, if any were.
+pub fn say_cut(cut: usize, of: usize, limit: usize) {
+    if cut > 0 {
+        say(&format!("{cut} of {of} prompts were cut to {limit} tokens"));
+    }
+}
+
+/// What a training shows: a bar on a terminal, a line now and then elsewhere.
+pub struct Bar {
     bar: Option<ProgressBar>,
     /// Over the last steps, so that one of them does not make the figure jump.
     loss: Option<f64>,
@@ -46,11 +53,11 @@ pub struct Progress {
 /// Without a terminal, a line this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-impl Progress {
-    /// `done` steps of an earlier session are behind it.
+impl Bar {
+    /// `done` steps were made before it was stopped and resumed.
     pub fn new(done: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = "{bar:30} {pos}/{len}  {msg}  {eta} left";
+            let style = "{bar:30} {pos}/{len}  {msg}";
             ProgressBar::new(0)
                 .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
         });
@@ -70,11 +77,14 @@ fn smooth(mean: &mut Option<f64>, value: f64) -> f64 {
     *mean.insert(mean.map_or(value, |mean| 0.9 * mean + 0.1 * value))
 }
 
-impl Observer for Progress {
+impl Observer for Bar {
     fn step(&mut self, report: &StepReport, total: usize) -> Result<()> {
         let loss = smooth(&mut self.loss, report.loss);
         let rate = smooth(&mut self.rate, report.tokens as f64 / report.time.as_secs_f64());
-        let message = format!("loss {loss:.4}  {rate:.0} tokens/s");
+        // Of the steps made here: those before a resume took no time of it.
+        let each = self.begin.elapsed() / (report.step - self.first_step) as u32;
+        let left = (each * (total - report.step) as u32).as_secs();
+        let message = format!("loss {loss:.4}  {rate:.0} tokens/s  {left} s left");
         match &self.bar {
             Some(bar) => {
                 bar.set_length(total as u64);
@@ -86,9 +96,7 @@ impl Observer for Progress {
             }
             None if self.last_line.elapsed() >= LINE_EVERY || report.step == total => {
                 self.last_line = Instant::now();
-                let each = self.begin.elapsed() / (report.step - self.first_step) as u32;
-                let left = each * (total - report.step) as u32;
-                say(&format!("step {}/{total}  {message}  {} s left", report.step, left.as_secs()));
+                say(&format!("step {}/{total}  {message}", report.step));
             }
             None => {}
         }

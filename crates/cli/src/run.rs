@@ -34,9 +34,7 @@ impl RunFolder {
             (true, false) => bail!("{path} holds no run to resume: leave out --resume to start one"),
             (false, false) => {}
             (true, true) => {
-                // The folder may have moved.
-                let (name, output) = (config.name.clone(), config.output.clone());
-                let changed = differences(&Config { name, output, ..load(&file, &[])? }, config)?;
+                let changed = folder.changed(config)?;
                 if !changed.is_empty() {
                     let (file, changed) = (file.display(), changed.join(", "));
                     bail!("the run to resume was started with other settings, see {file}: {changed}");
@@ -44,6 +42,29 @@ impl RunFolder {
             }
         }
         Ok(folder)
+    }
+
+    /// The keys in which the run's config differs from `config`; the folder may have moved.
+    fn changed(&self, config: &Config) -> Result<Vec<String>> {
+        let (name, output) = (config.name.clone(), config.output.clone());
+        differences(&Config { name, output, ..load(&self.config(), &[])? }, config)
+    }
+
+    /// Refuses to measure the run as something else than what it was trained as: rows that are held out by
+    /// `config` may be among those it was trained on.
+    pub fn check_trained_as(&self, config: &Config) -> Result<()> {
+        let mut changed = self.changed(config)?;
+        let of_training = |key: &str| !["evaluation", "training", "threads"].contains(&section(key));
+        changed.retain(|key| of_training(key));
+        if !changed.is_empty() {
+            let (file, changed) = (self.config(), changed.join(", "));
+            let file = file.display();
+            bail!(
+                "the run was trained with other settings, see {file}: {changed}; measure it as it was trained \
+                 (evaluate {file}), or give its adapter by --adapter DIR"
+            );
+        }
+        Ok(())
     }
 
     /// The run in a folder, and its config.
@@ -97,6 +118,11 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
         .and_then(|()| std::fs::write(&beside, text))
         .and_then(|()| std::fs::rename(&beside, path))
         .with_context(|| format!("{}: cannot write", path.display()))
+}
+
+/// The first part of a key.
+fn section(key: &str) -> &str {
+    key.split('.').next().unwrap_or(key)
 }
 
 /// The keys in which two configs differ.

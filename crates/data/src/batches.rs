@@ -26,19 +26,17 @@ pub struct BatchOptions {
     pub bucket_batches: usize,
     /// Whether each epoch has an order of its own. Without it, every epoch goes through the rows as they come.
     pub shuffle: bool,
-    /// Leaves out an epoch's batch with fewer than [`BatchSize::Rows`] rows. Batches by tokens have no such thing.
-    pub drop_last: bool,
 }
 
 impl BatchOptions {
     /// For training: shuffled, not bucketed, every row used.
     pub fn training(size: BatchSize) -> Self {
-        Self { size, bucket_batches: 0, shuffle: true, drop_last: false }
+        Self { size, bucket_batches: 0, shuffle: true }
     }
 
     /// For evaluation: in file order, every row used.
     pub fn evaluation(size: BatchSize) -> Self {
-        Self { size, bucket_batches: 0, shuffle: false, drop_last: false }
+        Self { size, bucket_batches: 0, shuffle: false }
     }
 }
 
@@ -59,25 +57,19 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// No rows, a size of 0, or fewer rows than a batch takes with `drop_last`: none of these gives a batch.
+    /// No rows, or a size of 0: neither gives a batch.
     pub fn new(lengths: Vec<(usize, usize)>, options: BatchOptions, seed: u64) -> Result<Self> {
         let refuse = |reason| Err(Error::NoBatches { reason });
         match options.size {
             _ if lengths.is_empty() => return refuse("there are no rows"),
             BatchSize::Rows(0) | BatchSize::Tokens(0) => return refuse("the batch size is 0"),
-            BatchSize::Rows(rows) if options.drop_last && rows > lengths.len() => {
-                return refuse(
-                    "there are fewer rows than one batch takes, and an incomplete one is to be dropped",
-                );
-            }
             _ => {}
         }
         let lengths = lengths.into_iter().map(|(source, target)| source + target).collect();
         Ok(Self { lengths, options, seed })
     }
 
-    /// The batches of an epoch (from 0), each a list of row numbers. Every row occurs exactly once, but for those
-    /// that `drop_last` leaves out.
+    /// The batches of an epoch (from 0), each a list of row numbers. Every row occurs exactly once.
     pub fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..self.lengths.len()).collect();
         let mut random = Random::new(self.seed, epoch as u64);
@@ -92,9 +84,6 @@ impl Batches {
                 bucket.sort_by_key(|&row| self.lengths[row]);
                 self.cut(bucket, &mut batches);
             }
-        }
-        if let (true, BatchSize::Rows(rows)) = (self.options.drop_last, self.options.size) {
-            batches.retain(|batch| batch.len() == rows);
         }
         if self.options.shuffle && self.options.bucket_batches > 0 {
             random.shuffle(&mut batches);
@@ -130,7 +119,6 @@ impl Batches {
     /// The batches of an epoch where that number is the same for all of them.
     fn fixed_steps(&self) -> Option<usize> {
         match self.options.size {
-            BatchSize::Rows(rows) if self.options.drop_last => Some(self.lengths.len() / rows),
             BatchSize::Rows(rows) => Some(self.lengths.len().div_ceil(rows)),
             BatchSize::Tokens(_) => None,
         }
@@ -221,15 +209,6 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_batches_can_be_dropped() {
-        let options =
-            BatchOptions { drop_last: true, bucket_batches: 2, ..BatchOptions::training(BatchSize::Rows(4)) };
-        let all = batches(&[1; 11], options);
-        assert!(all.epoch(0).iter().all(|batch| batch.len() == 4));
-        assert_eq!((all.epoch(0).len(), all.steps(3)), (2, 6));
-    }
-
-    #[test]
     fn bucketing_evens_out_lengths_within_a_batch() {
         let totals: Vec<usize> = (0..1000).map(|row| row * 7919 % 500).collect();
         let spread = |bucket_batches| {
@@ -260,10 +239,6 @@ mod tests {
         for size in [BatchSize::Rows(0), BatchSize::Tokens(0)] {
             assert_eq!(message(&[1], BatchOptions::training(size)), "no batches: the batch size is 0");
         }
-        let options = BatchOptions { drop_last: true, ..BatchOptions::training(BatchSize::Rows(3)) };
-        assert!(
-            message(&[1, 1], options).starts_with("no batches: there are fewer rows than one batch takes")
-        );
     }
 
     fn any_batches() -> impl Strategy<Value = Batches> {
@@ -272,7 +247,7 @@ mod tests {
         let options = (size, 0_usize..5, any::<bool>());
         (vec((0_usize..60, 0_usize..60), 1..120), options, any::<u64>()).prop_map(
             |(lengths, (size, bucket_batches, shuffle), seed)| {
-                let options = BatchOptions { size, bucket_batches, shuffle, drop_last: false };
+                let options = BatchOptions { size, bucket_batches, shuffle };
                 Batches::new(lengths, options, seed).unwrap()
             },
         )

@@ -7,10 +7,6 @@ pub enum Error {
     )]
     UnknownRougeType(String),
 
-    /// A name that is not a protocol of [`References`](crate::References).
-    #[error("unknown protocol `{0}` for several references; known are best, mean")]
-    UnknownReferences(String),
-
     /// A prediction came with an empty list of references.
     #[error("a prediction needs at least one reference to be scored against, and none was given")]
     NoReferences,

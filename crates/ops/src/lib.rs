@@ -52,7 +52,7 @@ pub mod trace;
 pub use adamw::{AdamW, AdamWKernel, Update};
 pub use attention::{AttentionKernel, AttentionLayout, attention};
 pub use composed::Composed;
-pub use cpu::Cpu;
+pub use cpu::{Cpu, instructions};
 pub use cross_entropy::{CrossEntropyKernel, CrossEntropyResult, Wanted, cross_entropy};
 pub use dropout::{DropoutKernel, Mask, Randomness, dropout};
 pub use elementwise::{ElementwiseKernel, scale};

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 
 /// Lets `write` fill a folder beside `folder`, which then takes its place; what was there before stays until
-/// then, and stays if anything fails.
+/// then, and stays if anything fails. The names beside it, `.NAME.tallow-new` and `.NAME.tallow-old`, are taken
+/// for leftovers of an interrupted call.
 ///
 /// # Errors
 /// What `write` returns, or if `folder` is a file, or a folder cannot be made or renamed.
@@ -13,7 +14,7 @@ pub fn replace<E: From<Error>>(folder: &Path, write: impl FnOnce(&Path) -> Resul
     if folder.exists() && !folder.is_dir() {
         return Err(Error::file(folder)(std::io::ErrorKind::NotADirectory.into()).into());
     }
-    let (new, old) = (beside(folder, "part"), beside(folder, "old"));
+    let (new, old) = (beside(folder, "new"), beside(folder, "old"));
     remove(&new)?;
     std::fs::create_dir_all(&new).map_err(Error::file(&new))?;
     write(&new)?;
@@ -29,9 +30,11 @@ pub fn replace<E: From<Error>>(folder: &Path, write: impl FnOnce(&Path) -> Resul
     Ok(remove(&old)?)
 }
 
+/// A name that nobody gives a folder of theirs.
 fn beside(folder: &Path, suffix: &str) -> PathBuf {
-    let mut name = folder.file_name().unwrap_or_default().to_owned();
-    name.push(".");
+    let mut name = std::ffi::OsString::from(".");
+    name.push(folder.file_name().unwrap_or_default());
+    name.push(".tallow-");
     name.push(suffix);
     folder.with_file_name(name)
 }

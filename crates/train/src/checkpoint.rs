@@ -18,6 +18,8 @@ pub struct Progress {
     pub best_loss: Option<f64>,
     /// The threads that the run's sums depend on.
     pub threads: usize,
+    /// The vector instructions that they depend on.
+    pub instructions: String,
 }
 
 /// A run's state after a step: parameters, moments, progress.
@@ -132,15 +134,13 @@ impl Checkpoints {
         path.is_dir().then(|| read(path)).transpose()
     }
 
-    /// Removes all of them.
-    ///
-    /// # Errors
-    /// If a folder cannot be removed.
-    pub fn clear(&self) -> Result<()> {
-        match self.folder.exists() {
-            true => std::fs::remove_dir_all(&self.folder).map_err(Error::file(&self.folder)),
-            false => Ok(()),
-        }
+    /// What to say where the best state should be and is not.
+    pub(crate) fn lost_best(&self, step: usize) -> Error {
+        let what = format!(
+            "is not the state of step {step}, which had the lowest validation loss: it was removed or replaced \
+             during the run; --resume goes on from the newest checkpoint"
+        );
+        Error::Checkpoint { path: self.folder.join("best"), what }
     }
 
     /// (step, folder) of the numbered ones, oldest first.

@@ -15,7 +15,8 @@ const SHARD_BYTES: usize = 256 << 20;
 /// Computes losses, gradients and answers for batches of rows.
 ///
 /// On the CPU the rows of a batch are dealt to shards, one tape and one thread each: hundreds of parallel
-/// regions a step cost more than they give.
+/// regions a step cost more than they give. Where there are fewer rows than threads, or the shards' gradients
+/// would take too much memory, all threads share the operations of one tape.
 pub struct Engine {
     kernels: Arc<dyn Kernels>,
     /// One pool of one thread for each shard.
@@ -54,6 +55,11 @@ impl Engine {
         &self.kernels
     }
 
+    /// The vector instructions that sums depend on.
+    pub fn instructions(&self) -> &'static str {
+        tallow_ops::instructions()
+    }
+
     /// The number of threads.
     pub fn threads(&self) -> usize {
         self.shards.len()
@@ -85,11 +91,11 @@ impl Engine {
             tape.backward(loss, one, gradients)?;
             Ok(value)
         };
-        let most = (SHARD_BYTES / (4 * parameters.buffer_len()).max(1)).max(1);
-        let shards = deal(model, rows, self.shards.len().min(most));
-        if shards.len() <= 1 {
+        let most = SHARD_BYTES / (4 * parameters.buffer_len()).max(1);
+        if self.threads() == 1 || self.threads() > most.min(rows.len()) {
             return self.all.install(|| shard(0, rows, gradients));
         }
+        let shards = deal(model, rows, self.threads());
         // The first shard adds to the buffer itself, the others to their own.
         let rest = (1..shards.len()).map(|_| parameters.gradients()).collect::<Result<Vec<_>, _>>()?;
         let buffers: Vec<&Tensor> = std::iter::once(gradients).chain(&rest).collect();
@@ -105,12 +111,15 @@ impl Engine {
     /// # Errors
     /// If the model fails.
     pub fn loss(&self, model: &T5, rows: &[&Sample]) -> Result<f64> {
-        let shards = deal(model, rows, self.shards.len());
-        let losses = self.run(&shards, |_, rows| {
+        let shard = |rows: &[&Sample]| -> Result<f64> {
             let tape = Tape::off(self.kernels.clone());
             let loss = model.loss(&tape, &self.batch(model, rows)?, 0.0)?;
             Ok(f64::from(loss.value().to_scalar::<f32>()?))
-        })?;
+        };
+        if self.threads() > rows.len() {
+            return self.all.install(|| shard(rows));
+        }
+        let losses = self.run(&deal(model, rows, self.threads()), |_, rows| shard(rows))?;
         Ok(losses.into_iter().sum())
     }
 
@@ -188,11 +197,10 @@ impl Engine {
     }
 }
 
-/// Deals rows to at most `count` shards of about the same work.
+/// Deals rows to `count` shards of about the same work; there are as many rows at least.
 fn deal<'a>(model: &T5, rows: &[&'a Sample], count: usize) -> Vec<Vec<&'a Sample>> {
     let work = |row: &Sample| model.config.forward_flops(row.source.len(), row.target.len());
-    let shards =
-        balance(&rows.iter().map(|&row| work(row)).collect::<Vec<_>>(), count.min(rows.len()).max(1));
+    let shards = balance(&rows.iter().map(|&row| work(row)).collect::<Vec<_>>(), count);
     shards.into_iter().map(|shard| shard.into_iter().map(|row| rows[row]).collect()).collect()
 }
 

@@ -21,22 +21,31 @@ pub enum Error {
     },
     /// A loss or a gradient that is not a number any more.
     #[error(
-        "step {step}: the {what} is not finite, on rows {}; {}; lower learning_rate, or look at these rows",
-        rows.join(", "),
+        "step {step}: the {what} is not finite{}; {}; lower learning_rate, or look at {}",
+        if rows.is_empty() { String::new() } else { format!(", on rows {}", rows.join(", ")) },
         match good {
             Some(path) => format!("the last good checkpoint is {}", path.display()),
             None => "there is no checkpoint before it".to_owned(),
-        }
+        },
+        if rows.is_empty() { "the validation rows" } else { "these rows" }
     )]
     NonFinite {
         /// The step, from 1.
         step: usize,
-        /// `loss`, `gradient` or `update`.
+        /// `loss`, `gradient`, `update` or `validation loss`.
         what: &'static str,
-        /// Where the step's rows stand.
+        /// Where the step's rows stand; none of the validation's.
         rows: Vec<String>,
         /// The last checkpoint.
         good: Option<PathBuf>,
+    },
+    /// A warm-up as long as the run.
+    #[error("warmup_steps is {steps}, but the run has {total} steps: leave some after the warm-up")]
+    WarmUp {
+        /// Of the warm-up.
+        steps: usize,
+        /// Of the run.
+        total: usize,
     },
     /// The rows gave no batches.
     #[error(transparent)]

@@ -39,7 +39,8 @@ pub struct Answer {
     pub references: Vec<String>,
 }
 
-/// Generates an answer to each example; `done` hears how many rows each batch had.
+/// Generates an answer to each example; `done` hears how many rows each batch had. The second value is how many
+/// prompts were cut to `max_source_tokens`.
 ///
 /// # Errors
 /// If a text cannot be tokenised, or the model fails.
@@ -51,9 +52,10 @@ pub fn answers(
     max_source_tokens: usize,
     (options, batch): (&GenerationOptions, usize),
     done: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Answer>> {
+) -> Result<(Vec<Answer>, usize)> {
     let prompts: Vec<&str> = examples.iter().map(|example| example.prompt.as_str()).collect();
     let sources = tokenizer.encode_batch(&prompts, max_source_tokens)?;
+    let cut = sources.iter().filter(|source| source.cut > 0).count();
     let sources: Vec<&[u32]> = sources.iter().map(|source| source.ids.as_slice()).collect();
     let found = engine.generate(model, &sources, options, batch, done)?;
     let answers = examples.iter().zip(found).map(|(example, ids)| {
@@ -64,7 +66,7 @@ pub fn answers(
             references: example.references.clone(),
         })
     });
-    answers.collect()
+    Ok((answers.collect::<Result<_>>()?, cut))
 }
 
 /// How answers are scored.

@@ -57,10 +57,19 @@ impl Trainer<'_> {
         self.adapted.model.dropout = options.dropout.unwrap_or(self.adapted.model.dropout);
         let batches = options.batches(self.rows.iter().map(Sample::lengths).collect(), self.seed)?;
         let total = options.total_steps(&batches);
-        let mut progress = Progress { threads: self.engine.threads(), ..Progress::default() };
+        if options.warmup_steps >= total {
+            return Err(Error::WarmUp { steps: options.warmup_steps, total });
+        }
+        let (threads, instructions) = (self.engine.threads(), self.engine.instructions().to_owned());
+        let mut progress = Progress { threads, instructions, ..Progress::default() };
         if let Some(start) = start {
             start.restore(&self.adapted.parameters)?;
-            progress = Progress { threads: progress.threads, ..start.progress.clone() };
+            progress.step = start.progress.step;
+            // A best state that was written after this checkpoint is found again, or a lower one, by going on.
+            if self.best()?.is_some_and(|best| Some(best.progress.step) == start.progress.best_step) {
+                (progress.best_step, progress.best_loss) =
+                    (start.progress.best_step, start.progress.best_loss);
+            }
         }
         let mut good = start.map(|start| start.path.clone());
         let gradients = self.adapted.parameters.gradients()?;
@@ -104,7 +113,7 @@ impl Trainer<'_> {
                 return Err(self.non_finite(progress.step, "update", &micro, good.as_ref()));
             }
             if evaluate || last {
-                self.validate(&mut progress, observers)?;
+                self.validate(&mut progress, good.as_ref(), observers)?;
             }
             if let (Some(checkpoints), true) = (&self.checkpoints, (write && !last) || stopped) {
                 let path =
@@ -118,13 +127,19 @@ impl Trainer<'_> {
                 return Ok(Outcome::Stopped(progress));
             }
         }
-        if let (Some(checkpoints), Some(best)) = (&self.checkpoints, progress.best_step)
-            && best != progress.step
-            && let Some(best) = checkpoints.best()?
+        if let (Some(checkpoints), Some(step)) = (&self.checkpoints, progress.best_step)
+            && step != progress.step
         {
-            best.restore(&self.adapted.parameters)?;
+            match self.best()?.filter(|best| best.progress.step == step) {
+                Some(best) => best.restore(&self.adapted.parameters)?,
+                None => return Err(checkpoints.lost_best(step)),
+            }
         }
         Ok(Outcome::Finished(progress))
+    }
+
+    fn best(&self) -> Result<Option<Checkpoint>> {
+        self.checkpoints.as_ref().map_or(Ok(None), Checkpoints::best)
     }
 
     /// Accumulates one step's gradients, unscaled: the report's loss and norm are of the mean.
@@ -184,13 +199,20 @@ impl Trainer<'_> {
         Error::NonFinite { step, what, rows, good: good.cloned() }
     }
 
-    fn validate(&self, progress: &mut Progress, observers: &mut [Box<dyn Observer + '_>]) -> Result<()> {
+    fn validate(
+        &self,
+        progress: &mut Progress,
+        good: Option<&PathBuf>,
+        observers: &mut [Box<dyn Observer + '_>],
+    ) -> Result<()> {
         if self.validation.is_empty() {
             return Ok(());
         }
         let loss = mean_loss(self.engine, &self.adapted.model, self.validation)?;
-        // No loss is lower than NaN, so NaN must never be the best.
-        let best = loss.is_finite() && progress.best_loss.is_none_or(|best| loss < best);
+        if !loss.is_finite() {
+            return Err(self.non_finite(progress.step, "validation loss", &[], good));
+        }
+        let best = progress.best_loss.is_none_or(|best| loss < best);
         if best {
             progress.best_loss = Some(loss);
             progress.best_step = Some(progress.step);

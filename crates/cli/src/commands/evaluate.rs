@@ -19,10 +19,12 @@ pub fn run(arguments: &EvaluateArguments) -> Result<()> {
         Some(folder) => adapt(model(&config.model.path)?, folder)?.model,
         None if arguments.base => model(&config.model.path)?,
         None => {
-            let own = RunFolder::at(&config).trained(&config);
+            let run = RunFolder::at(&config);
+            let own = run.trained(&config);
             if !own.is_dir() {
                 bail!("{} is not there: train first, or give --adapter DIR or --base", own.display());
             }
+            run.check_trained_as(&config)?;
             trained(&config, &own)?
         }
     };

@@ -1,7 +1,8 @@
 use anyhow::{Result, bail};
 
 use crate::args::ExportArguments;
-use crate::data::{adapt, model};
+use crate::config::ModelOptions;
+use crate::data::{adapt, copy_tokenizer, model};
 use crate::progress::say;
 use crate::run::RunFolder;
 
@@ -17,13 +18,16 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
             if !config.method.has_adapter() {
                 bail!("{} is a full fine-tuning: {} is the model already", run.display(), trained.display());
             }
-            (config.model.path, trained)
+            (config.model, trained)
         }
-        (None, Some(model), Some(adapter)) => (model.clone(), adapter.clone()),
+        (None, Some(model), Some(adapter)) => {
+            (ModelOptions { path: model.clone(), tokenizer: None }, adapter.clone())
+        }
         _ => bail!("give --run DIR, or --model DIR and --adapter DIR"),
     };
-    let adapted = adapt(model(&base)?, &adapter)?;
-    tallow_t5::save(&adapted.model, &base, &arguments.out)?;
+    let adapted = adapt(model(&base.path)?, &adapter)?;
+    tallow_t5::save(&adapted.model, &base.path, &arguments.out)?;
+    copy_tokenizer(&base, &arguments.out)?;
     say(&format!("wrote {out}"));
     Ok(())
 }

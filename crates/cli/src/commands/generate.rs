@@ -35,10 +35,8 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
     let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
     let encoded = tokenizer.encode_batch(&texts, limit)?;
     let sources: Vec<&[u32]> = encoded.iter().map(|source| source.ids.as_slice()).collect();
-    let cut: usize = encoded.iter().filter(|source| source.cut > 0).count();
-    if cut > 0 {
-        progress::say(&format!("{cut} of {} prompts were cut to {limit} tokens", prompts.len()));
-    }
+    let cut = encoded.iter().filter(|source| source.cut > 0).count();
+    progress::say_cut(cut, prompts.len(), limit);
     let bar = progress::rows(sources.len(), "prompts");
     let done = |rows: usize| bar.inc(rows as u64);
     let answers = Engine::cpu(threads).generate(&model, &sources, &options, batch_size, &done)?;
@@ -82,7 +80,11 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
         return split(&text, arguments.lines);
     };
     let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    if !["jsonl", "ndjson", "json", "csv"].contains(&extension) {
+    let holds_rows = ["jsonl", "ndjson", "json", "csv"].contains(&extension.to_ascii_lowercase().as_str());
+    if holds_rows && arguments.lines {
+        bail!("{} holds rows: leave out --lines, which is for text", file.display());
+    }
+    if !holds_rows && arguments.template.is_none() {
         let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
         return split(&text, arguments.lines);
     }
@@ -94,7 +96,8 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
             file.display()
         ),
     };
-    let examples = Prompts::new(set, Targets::Omitted, 0).examples(&read_rows(file)?)?;
+    let seed = run.map_or(0, |run| run.seed);
+    let examples = Prompts::new(set, Targets::Omitted, seed).examples(&read_rows(file)?)?;
     Ok(examples.into_iter().map(|example| example.prompt).collect())
 }
 

@@ -5,13 +5,13 @@ use tallow_data::{Example, Tokenizer};
 use tallow_peft::{Adapted, Initial, inject};
 use tallow_t5::T5;
 use tallow_train::{
-    Answer, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Trainer, answers, score,
+    Answer, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Progress, Trainer, answers, score,
 };
 
 use crate::args::TrainArguments;
 use crate::config::{Config, load};
-use crate::data::{Task, check_vocabulary, model, tokenizer, trained};
-use crate::progress::{self, Progress, say};
+use crate::data::{Task, check_vocabulary, copy_tokenizer, model, tokenizer, trained};
+use crate::progress::{self, Bar, say};
 use crate::run::{Interrupt, Interrupted, RunFolder, write};
 
 /// What evaluation.json holds.
@@ -46,7 +46,11 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         folder.make(&config)?;
     }
     let mut figures = read_figures(&folder)?;
-    let before_rows = config.evaluation.before_rows.min(task.held_out.len());
+    let rows = match config.evaluation.rows {
+        0 => task.held_out.len(),
+        rows => rows.min(task.held_out.len()),
+    };
+    let before_rows = config.evaluation.before_rows.min(rows);
     if before_rows > 0 && figures.before.is_none() {
         let rows = &task.held_out[..before_rows];
         let (_, evaluation) = measure(&config, &engine, &base, &tokenizer, rows, "before training")?;
@@ -64,6 +68,9 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         false => {
             train(&mut adapted, &config, &engine, &task, &folder, &interrupt)?;
             adapted.save(&place, &config.model.path)?;
+            if !config.method.has_adapter() {
+                copy_tokenizer(&config.model, &place)?;
+            }
             say(&format!("wrote {}", place.display()));
             interrupt.check(|| stopped("the training", &folder))?;
             adapted.model
@@ -72,11 +79,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     if task.held_out.is_empty() {
         return Ok(());
     }
-    let rows = match config.evaluation.rows {
-        0 => task.held_out.len(),
-        rows => rows.min(task.held_out.len()),
-    };
-    let rows = &task.held_out[..rows.max(before_rows)];
+    let rows = &task.held_out[..rows];
     let (found, evaluation) = measure(&config, &engine, &model, &tokenizer, rows, "after training")?;
     figures.after_same_rows = match before_rows > 0 && before_rows < found.len() {
         true => Some(score(&found[..before_rows], &config.evaluation.scores)?),
@@ -105,11 +108,11 @@ fn train(
     let start = checkpoints.newest()?;
     if let Some(start) = &start {
         say(&format!("resuming after step {}", start.progress.step));
-        warn_of_threads(start, engine.threads());
+        warn_of_machine(start, engine);
     }
     let done = start.as_ref().map_or(0, |start| start.progress.step);
     let mut observers: Vec<Box<dyn Observer>> =
-        vec![Box::new(MetricsLog::open(&folder.metrics(), done)?), Box::new(Progress::new(done))];
+        vec![Box::new(MetricsLog::open(&folder.metrics(), done)?), Box::new(Bar::new(done))];
     interrupt.training(true);
     let outcome = Trainer {
         adapted,
@@ -140,11 +143,19 @@ fn parameters(model: &T5) -> usize {
     model.clone().weights_mut().into_iter().map(|weight| weight.value.value().elem_count()).sum()
 }
 
-fn warn_of_threads(start: &Checkpoint, threads: usize) {
-    let before = start.progress.threads;
-    if before != threads {
+/// Sums follow the threads and the width of the vectors, and rows drop by the thread they are dealt to.
+fn warn_of_machine(start: &Checkpoint, engine: &Engine) {
+    let Progress { threads, instructions, .. } = &start.progress;
+    if *threads != engine.threads() {
+        let now = engine.threads();
         say(&format!(
-            "the run had {before} threads and now has {threads}: sums may differ in their last bits"
+            "the run had {threads} threads and now has {now}: from here on it is not the run that never stopped"
+        ));
+    }
+    if instructions != engine.instructions() {
+        let now = engine.instructions();
+        say(&format!(
+            "the run was computed with {instructions} and goes on with {now}: last bits will differ"
         ));
     }
 }
@@ -160,7 +171,7 @@ pub fn measure(
 ) -> Result<(Vec<Answer>, Evaluation)> {
     let options = &config.evaluation;
     let bar = progress::rows(rows.len(), &format!("rows {when}"));
-    let found = answers(
+    let (found, cut) = answers(
         engine,
         model,
         tokenizer,
@@ -170,6 +181,7 @@ pub fn measure(
         &|done| bar.inc(done as u64),
     )?;
     bar.finish_and_clear();
+    progress::say_cut(cut, rows.len(), config.task().max_source_tokens);
     let evaluation = score(&found, &options.scores)?;
     Ok((found, evaluation))
 }

@@ -28,13 +28,12 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
             found.push((None, text.clone(), what));
         }
     }
-    let (config, wrong) = deserialize(value);
-    let wrong = wrong.into_iter().chain(config.iter().flat_map(Config::problems));
+    let (config, wrong) = check(value);
     // What an override put there is not on a line of the file.
     let overridden =
         |key: &str| overrides.iter().filter_map(|text| key_of(text)).any(|over| is_within(key, over));
     let line = |key: &str| if overridden(key) { None } else { line_of(&text, key) };
-    found.extend(wrong.map(|(key, what)| (line(&key), key, what)));
+    found.extend(wrong.into_iter().map(|(key, what)| (line(&key), key, what)));
     found.sort_by_key(|(line, ..)| *line);
     match config {
         Some(config) if found.is_empty() => Ok(config),
@@ -101,23 +100,23 @@ fn apply(config: &mut Value, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The config, if it can be had, and what is wrong: a bad key is noted and taken out, and the rest read on.
-fn deserialize(mut value: Value) -> (Option<Config>, Vec<(String, String)>) {
+/// The config, if it can be had, and what is wrong: a bad key is noted and taken out, a missing one noted and
+/// something put in its place, and the rest read on.
+fn check(mut value: Value) -> (Option<Config>, Vec<(String, String)>) {
     let mut problems: Vec<(String, String)> = Vec::new();
+    // Keys that were missing: nothing is said of what stands in for them.
+    let mut stand_ins: Vec<String> = Vec::new();
+    let is_said = |stand_ins: &[String], key: &str| !stand_ins.iter().any(|missing| is_within(key, missing));
     loop {
         let error = match serde_path_to_error::deserialize::<_, Config>(value.clone()) {
-            Ok(config) => return (Some(config), problems),
+            Ok(config) => {
+                let values = config.problems();
+                problems.extend(values.into_iter().filter(|(key, _)| is_said(&stand_ins, key)));
+                return (Some(config), problems);
+            }
             Err(error) => error,
         };
-        let path: Vec<String> = error
-            .path()
-            .iter()
-            .filter_map(|segment| match segment {
-                serde_path_to_error::Segment::Map { key } => Some(key.clone()),
-                serde_path_to_error::Segment::Seq { index } => Some(index.to_string()),
-                _ => None,
-            })
-            .collect();
+        let path = path_of(&error);
         let message = error.inner().message().to_owned();
         let (mut key, what) = match between(&message, "unknown field `", "`") {
             Some(unknown) => {
@@ -132,21 +131,64 @@ fn deserialize(mut value: Value) -> (Option<Config>, Vec<(String, String)>) {
                 (path.into_iter().chain(culprit).collect(), plain(&message))
             }
         };
-        let removed = remove(&mut value, &key);
         // A missing key belongs to the section that lacks it.
         if let Some(missing) = between(&what, "missing field `", "`") {
             key.push(missing.to_owned());
             let name = key.join(".");
-            if !problems.iter().any(|(known, _)| *known == name) {
-                problems.push((name, "is missing".to_owned()));
+            let known = problems.iter().any(|(known, _)| *known == name);
+            if !known && is_said(&stand_ins, &name) {
+                problems.push((name.clone(), "is missing".to_owned()));
             }
-            return (None, problems);
+            match stand_in(&value, &key) {
+                Some(other) if !stand_ins.contains(&name) => value = other,
+                _ => return (None, problems),
+            }
+            stand_ins.push(name);
+            continue;
         }
-        problems.push((key.join("."), what));
-        if !removed {
+        let name = key.join(".");
+        if is_said(&stand_ins, &name) {
+            problems.push((name, what));
+        }
+        if !remove(&mut value, &key) {
             return (None, problems);
         }
     }
+}
+
+fn path_of<E>(error: &serde_path_to_error::Error<E>) -> Vec<String> {
+    let parts = error.path().iter().filter_map(|segment| match segment {
+        serde_path_to_error::Segment::Map { key } => Some(key.clone()),
+        serde_path_to_error::Segment::Seq { index } => Some(index.to_string()),
+        _ => None,
+    });
+    parts.collect()
+}
+
+/// The config with something of the right type at the missing `key`, if such can be found.
+fn stand_in(value: &Value, key: &[String]) -> Option<Value> {
+    let (last, section) = key.split_last()?;
+    let table = || Value::Table(Table::new());
+    let candidates = [table(), Value::Array(vec![table()]), Value::String(String::new()), Value::Integer(1)];
+    candidates.into_iter().find_map(|candidate| {
+        let mut filled = value.clone();
+        let place = section.iter().try_fold(&mut filled, |value, part| match value {
+            Value::Array(items) => items.get_mut(part.parse::<usize>().ok()?),
+            other => other.get_mut(part),
+        });
+        place?.as_table_mut()?.insert(last.clone(), candidate);
+        let fits = match serde_path_to_error::deserialize::<_, Config>(filled.clone()) {
+            Ok(_) => true,
+            // The next thing that is wrong lies elsewhere, or within.
+            Err(error) => {
+                let lacking = between(error.inner().message(), "missing field `", "`");
+                let wrong: Vec<String> =
+                    path_of(&error).into_iter().chain(lacking.map(str::to_owned)).collect();
+                !key.starts_with(&wrong)
+            }
+        };
+        fits.then_some(filled)
+    })
 }
 
 /// Where serde knows only the section that it failed on: the key without which it fails on something else.
@@ -396,8 +438,15 @@ template = "dialogue-summary"
 
     #[test]
     fn what_is_missing_is_named() {
-        let error = try_load("name = \"x\"\n", &[]).unwrap_err();
-        assert_eq!(error, "c.toml: 1 problem\n  c.toml: model: is missing");
+        let error = try_load("name = \"x\"\nthreads = -1\n", &[]).unwrap_err();
+        assert_eq!(
+            error,
+            "c.toml: 4 problems\n  \
+             c.toml: model: is missing\n  \
+             c.toml: task: is missing\n  \
+             c.toml: training.steps: neither steps nor epochs is given\n  \
+             c.toml:2: threads: invalid value: integer `-1`, expected a whole number from 0"
+        );
         let error = try_load(&GOOD.replace("train = ", "test = "), &[]).unwrap_err();
         assert_eq!(error, "c.toml: 1 problem\n  c.toml:10: task.0.train: is missing");
     }

@@ -1,10 +1,8 @@
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::Score;
-use crate::Error;
 
 /// What becomes of several references for one prediction.
 ///
@@ -40,17 +38,5 @@ impl fmt::Display for References {
             Self::Best => "best",
             Self::Mean => "mean",
         })
-    }
-}
-
-impl FromStr for References {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "best" => Ok(Self::Best),
-            "mean" => Ok(Self::Mean),
-            _ => Err(Error::UnknownReferences(name.to_owned())),
-        }
     }
 }

@@ -6,14 +6,16 @@ pub(crate) mod simd;
 
 use candle_core::Device;
 
+pub use simd::instructions;
+
 pub(crate) use access::{Values, fill, overwrite, scratch, tensor, tokens, values};
 
 use crate::Kernels;
 
 /// Kernels for the CPU: one pass over memory each, on the threads of the current rayon pool.
 ///
-/// Whoever deals a batch's rows to shards runs each in a pool of one thread; everything else, generation
-/// for one, runs in a pool of all and shares the work of each operation.
+/// Whoever deals rows to shards runs each in a pool of one thread; what is not dealt runs in a pool of all, which
+/// shares the work of each operation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
 

@@ -17,6 +17,24 @@ pub(crate) fn run<R>(body: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(Body(body))
 }
 
+/// The vector instructions that the loops of the CPU kernels take; sums depend on them in their last bits.
+pub fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    match (pulp::x86::V4::try_new(), pulp::x86::V3::try_new()) {
+        (Some(_), _) => "AVX-512",
+        (None, Some(_)) => "AVX2",
+        (None, None) => "SSE2",
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        "NEON"
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        "none"
+    }
+}
+
 const LANES: usize = 64;
 
 /// The sum of f(x_i, y_i), in lanes, so that it vectorises.

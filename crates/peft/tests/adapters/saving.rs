@@ -33,7 +33,7 @@ fn a_failure_leaves_the_old_adapter() {
     let first = moved(lora(&options(), 1));
     first.save(&folder, &base()).unwrap();
     // Where the new folder would be filled lies a file.
-    let beside = parent.path().join("adapter.part");
+    let beside = parent.path().join(".adapter.tallow-new");
     std::fs::write(&beside, "not a folder").unwrap();
     let found = message(lora(&options(), 2).save(&folder, &base()));
     assert!(found.starts_with(&beside.display().to_string()), "{found}");
@@ -50,7 +50,9 @@ fn a_file_is_no_folder() {
     let found = message(lora(&options(), 1).save(&file, &base()));
     assert_eq!(found, format!("{}: not a directory", file.display()));
     let inside = file.join("adapter");
-    assert!(message(lora(&options(), 1).save(&inside, &base())).contains("adapter.part: Not a directory"));
+    assert!(
+        message(lora(&options(), 1).save(&inside, &base())).contains("adapter.tallow-new: Not a directory")
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "a file");
     assert_eq!(listing(parent.path()), ["adapter"]);
 }

@@ -215,9 +215,12 @@ fn saving_replaces_a_folder_whole() {
     let target = parent.path().join("saved");
     std::fs::create_dir(&target).unwrap();
     std::fs::write(target.join("stale.txt"), "stale").unwrap();
+    for other in ["saved.old", "saved.part"] {
+        std::fs::create_dir(parent.path().join(other)).unwrap();
+    }
     tallow_t5::save(&model("tiny-tied"), &folder("tiny-tied"), &target).unwrap();
     assert_eq!(listing(&target), ["config.json", "generation_config.json", "model.safetensors"]);
-    assert_eq!(listing(parent.path()), ["saved"]);
+    assert_eq!(listing(parent.path()), ["saved", "saved.old", "saved.part"], "what others named so stays");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use tallow_peft::{LoraOptions, TargetModules};
-use tallow_train::{Checkpoints, Engine, Outcome, Schedule, TrainingOptions, mean_loss};
+use tallow_train::{Checkpoints, Engine, Observer, Outcome, Schedule, TrainingOptions, mean_loss};
 
 use crate::support::{Run, bits, full, listing, lora, lora_with, newest, state, ten};
 
@@ -26,25 +26,68 @@ fn what_an_interruption_left_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path().join("none/yet"));
     assert!(checkpoints.newest().unwrap().is_none() && checkpoints.best().unwrap().is_none());
-    checkpoints.clear().unwrap();
     let options = TrainingOptions { checkpoint_every: 1, ..options(3) };
     Run { options, checkpoints: Some(folder.path()), ..Default::default() }.train(&mut lora());
-    for name in ["step-000009.part", "step-000008.old", "notes"] {
+    for name in [".step-000009.tallow-new", ".step-000008.tallow-old", "notes"] {
         std::fs::create_dir(folder.path().join(name)).unwrap();
     }
     assert_eq!(newest(folder.path()).progress.step, 2);
-    Checkpoints::new(folder.path().to_path_buf()).clear().unwrap();
-    assert!(!folder.path().exists());
+}
+
+/// A run of 14 steps whose validation loss is lowest long before its end: at this rate a few rows are soon learnt
+/// by heart, and others forgotten.
+fn forgetful(folder: &std::path::Path) -> Run<'_> {
+    let schedule = Schedule::Constant;
+    let options = TrainingOptions { learning_rate: 0.02, schedule, evaluate_every: 1, ..options(14) };
+    let (rows, validation) = (ten()[..3].to_vec(), ten()[3..].to_vec());
+    Run { options, rows, validation, checkpoints: Some(folder), ..Default::default() }
+}
+
+/// Removes the best state after the last step.
+struct Thief<'a>(&'a std::path::Path);
+
+impl Observer for Thief<'_> {
+    fn validation(&mut self, step: usize, _loss: f64, _best: bool) -> tallow_train::Result<()> {
+        if step == 14 {
+            std::fs::remove_dir_all(self.0.join("best")).unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_best_state_that_is_gone_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let thief = Thief(folder.path());
+    let (outcome, _) = forgetful(folder.path()).resume(&mut full(), None, &mut vec![Box::new(thief)]);
+    let message = outcome.unwrap_err().to_string();
+    let path = folder.path().join("best");
+    assert!(message.starts_with(&format!("{}: is not the state of step ", path.display())), "{message}");
+}
+
+#[test]
+fn a_best_state_of_later_than_the_checkpoint_is_found_again() {
+    let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut wanted = full();
+    let (finished, _) = forgetful(whole.path()).train(&mut wanted);
+    // The run is killed after its lowest loss; its newest checkpoint is of before it.
+    let mut run = Run { stop_in: Some(1), ..forgetful(cut.path()) };
+    run.train(&mut full());
+    let early = newest(cut.path());
+    run.stop_in = Some(13);
+    run.resume(&mut full(), Some(&early), &mut Vec::new()).0.unwrap();
+    let later = Checkpoints::new(cut.path().to_path_buf()).best().unwrap().unwrap();
+    assert!(later.progress.step > 1);
+    let mut found = full();
+    let (outcome, _) = Run { stop_in: None, ..run }.resume(&mut found, Some(&early), &mut Vec::new());
+    assert_eq!(outcome.unwrap(), finished);
+    assert_eq!(bits(&state(&found)), bits(&state(&wanted)));
 }
 
 #[test]
 fn a_run_ends_with_its_best_parameters() {
     let folder = tempfile::tempdir().unwrap();
-    // At this rate a few rows are soon learnt by heart, and others forgotten.
-    let schedule = Schedule::Constant;
-    let options = TrainingOptions { learning_rate: 0.02, schedule, evaluate_every: 1, ..options(14) };
-    let (rows, validation) = (ten()[..3].to_vec(), ten()[3..].to_vec());
-    let run = Run { options, rows, validation, checkpoints: Some(folder.path()), ..Default::default() };
+    let run = forgetful(folder.path());
     let mut adapted = full();
     let (outcome, heard) = run.train(&mut adapted);
     let lowest = heard.validations.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();

@@ -99,6 +99,49 @@ fn a_parameter_out_of_range_is_neither_measured_nor_written() {
     assert!(!folder.path().join("step-000001").exists());
 }
 
+/// Makes weights so large that their product overflows, after the first step.
+struct Overflow(Parameters);
+
+impl Observer for Overflow {
+    fn step(&mut self, _report: &tallow_train::StepReport, _total: usize) -> Result<()> {
+        let entries = self.0.entries().iter();
+        for entry in entries.filter(|entry| entry.name.contains("decoder.block.1.layer.2.DenseReluDense")) {
+            let values = Tensor::full(3e16f32, entry.shape.iter().product::<usize>(), &Device::Cpu)?;
+            self.0.state().slice_set(&values, 0, entry.offset)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_validation_loss_that_is_not_finite_stops_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainingOptions { evaluate_every: 1, ..options() };
+    let checkpoints = Some(folder.path());
+    let run = Run { options, validation: ten()[..2].to_vec(), checkpoints, ..Default::default() };
+    let mut adapted = full();
+    let overflow = Overflow(adapted.parameters.clone());
+    let (outcome, heard) = run.resume(&mut adapted, None, &mut vec![Box::new(overflow)]);
+    assert_eq!(
+        outcome.unwrap_err().to_string(),
+        "step 1: the validation loss is not finite; there is no checkpoint before it; lower learning_rate, or look \
+         at the validation rows"
+    );
+    assert!(heard.validations.is_empty());
+    assert!(listing(folder.path()).is_empty());
+}
+
+#[test]
+fn a_warm_up_leaves_steps_of_its_epochs() {
+    let warm = |warmup_steps| {
+        let options = TrainingOptions { steps: None, epochs: Some(1), warmup_steps, ..options() };
+        Run { options, ..Default::default() }.resume(&mut lora(), None, &mut Vec::new()).0
+    };
+    assert!(warm(3).is_ok());
+    let message = warm(4).unwrap_err().to_string();
+    assert_eq!(message, "warmup_steps is 4, but the run has 4 steps: leave some after the warm-up");
+}
+
 #[test]
 fn a_stop_waits_for_the_step_and_leaves_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();

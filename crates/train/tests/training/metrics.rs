@@ -51,7 +51,7 @@ fn a_resumed_log_has_each_line_once() {
 
     // The same run without a break writes the same figures.
     let whole = folder.path().join("whole.jsonl");
-    checkpoints.clear().unwrap();
+    std::fs::remove_dir_all(&place).unwrap();
     let observer: Box<dyn Observer> = Box::new(MetricsLog::open(&whole, 0).unwrap());
     run(None).resume(&mut lora(), None, &mut vec![observer]).0.unwrap();
     let figures = |path| {

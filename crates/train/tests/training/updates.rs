@@ -62,16 +62,15 @@ fn a_first_step_moves_by_the_rate() {
 
 #[test]
 fn a_warm_up_starts_from_zero() {
-    let run = |steps| {
-        let options =
-            TrainingOptions { warmup_steps: 2, steps: Some(steps), learning_rate: 0.01, ..options() };
+    let run = |stop_in| {
+        let options = TrainingOptions { warmup_steps: 2, steps: Some(4), learning_rate: 0.01, ..options() };
         let mut adapted = lora();
-        let (_, heard) = Run { options, ..Default::default() }.train(&mut adapted);
+        let (_, heard) = Run { options, stop_in, ..Default::default() }.train(&mut adapted);
         (heard.steps.iter().map(|step| step.learning_rate).collect::<Vec<_>>(), thirds(&adapted))
     };
-    let (rates, _) = run(4);
+    let (rates, _) = run(None);
     assert_eq!(rates, [0.0, 0.005, 0.01, 0.005]);
-    let (_, [p, m, _]) = run(1);
+    let (_, [p, m, _]) = run(Some(1));
     assert_eq!(bits(&p), bits(&thirds(&lora())[0]));
     assert!(m.iter().any(|&m| m != 0.0), "the moments gather");
 }
@@ -79,8 +78,10 @@ fn a_warm_up_starts_from_zero() {
 #[test]
 fn label_smoothing_is_for_training_alone() {
     let run = |label_smoothing| {
-        // The only step has a rate of 0.
-        let options = TrainingOptions { label_smoothing, warmup_steps: 1, evaluate_every: 1, ..options() };
+        // The first step has a rate of 0.
+        let steps = Some(2);
+        let options =
+            TrainingOptions { label_smoothing, warmup_steps: 1, evaluate_every: 1, steps, ..options() };
         let run = Run { options, validation: rows(&[(12, 7), (5, 3)]), ..Default::default() };
         let (_, heard) = run.train(&mut lora());
         (heard.steps[0].loss, heard.validations[0].1)

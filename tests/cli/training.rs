@@ -89,7 +89,8 @@ fn a_run_that_is_there_is_kept() {
         "train DIR/trial.toml --resume training.learning_rate=1e-4 method.rank=2 training.batch_tokens=64",
         1,
         "the run to resume was started with other settings, see DIR/runs/trial/config.toml: method.rank, \
-         training.batch_size, training.batch_tokens, training.learning_rate",
+         training.batch_size, training.batch_tokens, training.learning_rate; to go on as it was started: train \
+         DIR/runs/trial/config.toml --resume",
     );
     assert_eq!(place.snapshot("runs"), before);
     place.write("runs/other/notes.txt", "mine");
@@ -158,7 +159,9 @@ fn a_run_that_is_interrupted_while_it_is_measured_is_not_trained_again() {
     let child = start(&place, slow);
     wait(|| place.path("runs/trial/adapter").exists());
     interrupt(&child);
-    assert_eq!(place.came_to(&child.wait_with_output().unwrap()).code, 130);
+    let stopped = place.came_to(&child.wait_with_output().unwrap());
+    let words = "stopped; go on with: tallow train DIR/runs/trial/config.toml --resume\n";
+    assert!(stopped.code == 130 && stopped.stderr.ends_with(words), "{stopped:?}");
     assert_eq!(place.json("runs/trial/evaluation.json")["after"], Value::Null);
     let before = place.read_bytes(ADAPTER);
 

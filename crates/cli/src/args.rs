@@ -41,7 +41,7 @@ pub enum Command {
 /// A config file, and changes to it.
 #[derive(Args)]
 pub struct ConfigArguments {
-    /// The run's TOML file; see configs/
+    /// The run's TOML file; see configs/ and docs/config.md
     pub config: PathBuf,
     /// Changes to any key of the config: training.steps=50 'method.target_modules=["q", "k", "v"]'
     #[arg(value_name = "KEY=VALUE")]

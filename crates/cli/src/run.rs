@@ -37,7 +37,10 @@ impl RunFolder {
                 let changed = folder.changed(config)?;
                 if !changed.is_empty() {
                     let (file, changed) = (file.display(), changed.join(", "));
-                    bail!("the run to resume was started with other settings, see {file}: {changed}");
+                    bail!(
+                        "the run to resume was started with other settings, see {file}: {changed}; to go on as it \
+                         was started: train {file} --resume"
+                    );
                 }
             }
         }
@@ -168,13 +171,16 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on, the first Ctrl-C during training asks for a checkpoint; any other ends the program.
-    pub fn install() -> Result<Self> {
+    /// From now on, the first Ctrl-C during training asks for a checkpoint; any other ends the program, with a
+    /// word on how to go on with the run in `folder`.
+    pub fn install(folder: &RunFolder) -> Result<Self> {
+        let go_on = format!("stopped; go on with: tallow train {} --resume", folder.config().display());
         let interrupt = Self { stop: Arc::default(), training: Arc::default() };
         let handler = interrupt.clone();
         ctrlc::set_handler(move || {
             let first = !handler.stop.swap(true, Ordering::SeqCst);
             if !(first && handler.training.load(Ordering::SeqCst)) {
+                crate::progress::say(&go_on);
                 std::process::exit(i32::from(crate::INTERRUPTED));
             }
         })?;

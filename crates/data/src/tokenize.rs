@@ -89,7 +89,7 @@ impl fmt::Display for TokenStats {
         write!(f, "{} rows; source: {}; target: {}", self.rows, self.source, self.target)?;
         match self.targets_changed {
             0 => Ok(()),
-            changed => write!(f, "; {changed} targets do not survive tokenisation"),
+            changed => write!(f, "; {changed} targets read differently after tokenisation"),
         }
     }
 }
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(
             stats.to_string(),
             "1 rows; source: 2 tokens, longest 4, 1 rows cut by 2 tokens; target: 4 tokens, longest 4, \
-             1 rows with unknown characters; 1 targets do not survive tokenisation"
+             1 rows with unknown characters; 1 targets read differently after tokenisation"
         );
     }
 }

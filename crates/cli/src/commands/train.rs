@@ -41,10 +41,10 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         "{trainable} trainable parameters on a base of {all} ({share:.2}%), {threads} thread{plural}"
     ));
 
-    let interrupt = Interrupt::install()?;
     if !arguments.resume {
         folder.make(&config)?;
     }
+    let interrupt = Interrupt::install(&folder)?;
     let mut figures = read_figures(&folder)?;
     let rows = match config.evaluation.rows {
         0 => task.held_out.len(),
@@ -66,12 +66,18 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
             trained(&config, &place)?
         }
         false => {
-            train(&mut adapted, &config, &engine, &task, &folder, &interrupt)?;
+            let best = train(&mut adapted, &config, &engine, &task, &folder, &interrupt)?;
             adapted.save(&place, &config.model.path)?;
             if !config.method.has_adapter() {
                 copy_tokenizer(&config.model, &place)?;
             }
-            say(&format!("wrote {}", place.display()));
+            match best {
+                Some(step) => say(&format!(
+                    "wrote {}: the state of step {step}, of the lowest validation loss",
+                    place.display()
+                )),
+                None => say(&format!("wrote {}", place.display())),
+            }
             interrupt.check(|| stopped("the training", &folder))?;
             adapted.model
         }
@@ -95,7 +101,8 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     progress::print(&progress::table(&columns))
 }
 
-/// Trains from the run's newest checkpoint, or from the beginning.
+/// Trains from the run's newest checkpoint, or from the beginning; gives the step whose state is left, if it was
+/// chosen by the validation loss.
 fn train(
     adapted: &mut Adapted,
     config: &Config,
@@ -103,7 +110,7 @@ fn train(
     task: &Task,
     folder: &RunFolder,
     interrupt: &Interrupt,
-) -> Result<()> {
+) -> Result<Option<usize>> {
     let checkpoints = folder.checkpoints();
     let start = checkpoints.newest()?;
     if let Some(start) = &start {
@@ -128,7 +135,7 @@ fn train(
     .run(start.as_ref(), &mut observers)?;
     interrupt.training(false);
     match outcome {
-        Outcome::Finished(_) => Ok(()),
+        Outcome::Finished(progress) => Ok(progress.best_step),
         Outcome::Stopped(progress) => Err(stopped(&format!("step {}", progress.step), folder).into()),
     }
 }

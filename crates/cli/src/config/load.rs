@@ -436,6 +436,36 @@ template = "dialogue-summary"
         }
     }
 
+    /// The reference lists each key once, set or behind a `#`, and what it sets is the default.
+    #[test]
+    fn the_reference_has_every_key_and_its_default() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let text = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let config = try_load(text, &[]).unwrap();
+        let needed = r#"
+            name = "my-run"
+            model = { path = "models/flan-t5-small" }
+            training = { steps = 1000 }
+            [[task]]
+            name = "dialogue-summary"
+            train = "data/dialogsum/dialogsum.train.jsonl"
+            template = "dialogue-summary"
+        "#;
+        assert_eq!(config, try_load(needed, &[]).unwrap());
+
+        // Every line behind a `#` that reads like a key is one, at its place.
+        let all = text.replace("\n# ", "\n");
+        let all: toml::Table = all.parse().unwrap();
+        let (config, problems) = super::check(toml::Value::Table(all.clone()));
+        let rivals = ["epochs", "batch_tokens", "validation_fraction"].map(|key| format!(".{key}"));
+        assert!(
+            problems.iter().all(|(key, _)| rivals.iter().any(|rival| key.ends_with(rival))),
+            "{problems:?}"
+        );
+        assert_eq!(toml::Table::try_from(config.unwrap()).unwrap(), all, "a key is not there");
+    }
+
     #[test]
     fn what_is_missing_is_named() {
         let error = try_load("name = \"x\"\nthreads = -1\n", &[]).unwrap_err();

@@ -60,14 +60,6 @@ fn prompts(task: &TaskOptions, targets: Targets, seed: u64) -> Result<Prompts> {
     Ok(Prompts::new(task.template.set()?, targets, seed))
 }
 
-/// Copies a tokenizer that is not in the base's folder to the folder of a model that was made of it.
-pub fn copy_tokenizer(options: &ModelOptions, folder: &Path) -> Result<()> {
-    let Some(file) = &options.tokenizer else { return Ok(()) };
-    std::fs::copy(file, folder.join("tokenizer.json"))
-        .with_context(|| format!("cannot copy {} to {}", file.display(), folder.display()))?;
-    Ok(())
-}
-
 /// The rows that generated text is measured on.
 pub fn held_out(config: &Config) -> Result<Vec<Example>> {
     let task = config.task();
@@ -116,30 +108,32 @@ impl Task {
         let (train, validation) = rows(config)?;
         let prompts = prompts(task, Targets::Template, config.seed)?;
         let test = test(config)?;
-        let parts = [(&prompts, &train), (&prompts, &validation)].into_iter();
-        check_columns(parts.chain(test.as_ref().map(|(prompts, rows)| (prompts, rows))))?;
         let limits = Limits { source: task.max_source_tokens, target: task.max_target_tokens };
-        let part = |name: &str, rows: &[Row]| -> Result<Part> {
-            if rows.is_empty() {
+        let test = test.map(|(prompts, rows)| prompts.examples(&rows));
+        let (train, validation) = (prompts.examples(&train), prompts.examples(&validation));
+        check_columns([Some(&train), Some(&validation), test.as_ref()].into_iter().flatten())?;
+        let part = |name: &str, examples: Vec<Example>| -> Result<Part> {
+            if examples.is_empty() {
                 return Ok(Part::default());
             }
-            let examples = prompts.examples(rows)?;
             let (samples, stats) = tokenizer.tokenize(&examples, limits)?;
             say(&format!("{name}: {stats}"));
             Ok(Part { examples, samples })
         };
-        let held_out = match &test {
-            Some((prompts, rows)) => prompts.examples(rows)?,
-            None => prompts.examples(&validation)?,
-        };
-        Ok(Self { train: part("training", &train)?, validation: part("validation", &validation)?, held_out })
+        let test = test.transpose()?;
+        let (train, validation) = (part("training", train?)?, part("validation", validation?)?);
+        let held_out = test.unwrap_or_else(|| validation.examples.clone());
+        Ok(Self { train, validation, held_out })
     }
 }
 
 /// Refuses rows that lack columns: those of all parts together.
-fn check_columns<'a>(parts: impl Iterator<Item = (&'a Prompts, &'a Vec<Row>)>) -> Result<()> {
-    let missing: Vec<String> =
-        parts.filter_map(|(prompts, rows)| Some(prompts.check_columns(rows).err()?.to_string())).collect();
+fn check_columns<'a>(parts: impl Iterator<Item = &'a tallow_data::Result<Vec<Example>>>) -> Result<()> {
+    let missing: Vec<String> = parts
+        .filter_map(|part| part.as_ref().err())
+        .filter(|error| matches!(error, tallow_data::Error::MissingColumns(_)))
+        .map(ToString::to_string)
+        .collect();
     match missing.is_empty() {
         true => Ok(()),
         false => bail!("{}", missing.join("\n")),

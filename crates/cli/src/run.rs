@@ -81,6 +81,11 @@ impl RunFolder {
         Ok((folder, config))
     }
 
+    /// What to say where the run is stopped.
+    pub fn go_on(&self) -> String {
+        format!("go on with: tallow train {} --resume", self.config().display())
+    }
+
     /// Makes the folder of a new run.
     pub fn make(&self, config: &Config) -> Result<()> {
         write(&self.config(), &toml::to_string(config)?)
@@ -174,13 +179,13 @@ impl Interrupt {
     /// From now on, the first Ctrl-C during training asks for a checkpoint; any other ends the program, with a
     /// word on how to go on with the run in `folder`.
     pub fn install(folder: &RunFolder) -> Result<Self> {
-        let go_on = format!("stopped; go on with: tallow train {} --resume", folder.config().display());
+        let stopped = format!("stopped; {}", folder.go_on());
         let interrupt = Self { stop: Arc::default(), training: Arc::default() };
         let handler = interrupt.clone();
         ctrlc::set_handler(move || {
             let first = !handler.stop.swap(true, Ordering::SeqCst);
             if !(first && handler.training.load(Ordering::SeqCst)) {
-                crate::progress::say(&go_on);
+                crate::progress::say(&stopped);
                 std::process::exit(i32::from(crate::INTERRUPTED));
             }
         })?;

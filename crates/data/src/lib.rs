@@ -62,7 +62,7 @@ pub use columns::{MissingColumn, MissingColumns};
 pub use error::{Error, Result};
 pub use pack::Packed;
 pub use prompts::{Example, Prompts, Targets};
-pub use read::read_rows;
+pub use read::{holds_rows, read_rows};
 pub use row::{Origin, Row};
 pub use split::split_fraction;
 pub use template::{Part, Template};

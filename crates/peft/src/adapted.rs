@@ -91,14 +91,15 @@ impl Adapted {
     }
 
     /// Writes what was trained to `folder`: PEFT files for an adapter, a whole model for full fine-tuning.
-    /// `base` is the folder that the model was loaded from. A folder that is there already is replaced whole.
+    /// `base` is the folder that the model was loaded from, `tokenizer` its tokenizer's file where it is not in
+    /// there. A folder that is there already is replaced whole.
     ///
     /// # Errors
     /// If a file cannot be written; what was there before stays.
-    pub fn save(&self, folder: &Path, base: &Path) -> Result<()> {
+    pub fn save(&self, folder: &Path, base: &Path, tokenizer: Option<&Path>) -> Result<()> {
         match &self.method {
             Method::Lora(options) => crate::file::write(&self.parameters, options, folder, base),
-            Method::Full(_) => Ok(tallow_t5::save(&self.model, base, folder)?),
+            Method::Full(_) => Ok(tallow_t5::save(&self.model, base, tokenizer, folder)?),
         }
     }
 }

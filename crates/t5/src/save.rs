@@ -13,19 +13,24 @@ const BESIDE: [&str; 6] = [
 ];
 
 /// Writes `model` to `target` as a Hugging Face folder, adapters merged into the weights, f32; config (but for the type
-/// of the weights, if it names one) and tokenizer are those of `base`, the folder it was loaded from. A folder
-/// that is there already is replaced whole.
+/// of the weights, if it names one) and tokenizer are those of `base`, the folder it was loaded from; `tokenizer`
+/// is the tokenizer's file where it is not in there. A folder that is there already is replaced whole.
 ///
 /// # Errors
 /// If an adapter cannot be merged, `base` has no config.json, or a file cannot be written.
-pub fn save(model: &T5, base: &Path, target: &Path) -> Result<()> {
+pub fn save(model: &T5, base: &Path, tokenizer: Option<&Path>, target: &Path) -> Result<()> {
     let merged = model.merged()?;
     folder::replace(target, |beside| {
         let (source, copy) = (base.join("config.json"), beside.join("config.json"));
         std::fs::write(&copy, config_in_f32(&source)?).map_err(Error::file(&copy))?;
+        let copy = |source: &Path, file: &str| {
+            std::fs::copy(source, beside.join(file)).map(drop).map_err(Error::file(source))
+        };
         for file in BESIDE.into_iter().filter(|file| base.join(file).is_file()) {
-            let source = base.join(file);
-            std::fs::copy(&source, beside.join(file)).map_err(Error::file(&source))?;
+            copy(&base.join(file), file)?;
+        }
+        if let Some(file) = tokenizer {
+            copy(file, "tokenizer.json")?;
         }
         let weights = merged.iter().map(|(name, tensor)| (name.as_str(), tensor));
         tensors::write(&beside.join("model.safetensors"), weights)

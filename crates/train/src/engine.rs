@@ -55,11 +55,6 @@ impl Engine {
         &self.kernels
     }
 
-    /// The vector instructions that sums depend on.
-    pub fn instructions(&self) -> &'static str {
-        tallow_ops::instructions()
-    }
-
     /// The number of threads.
     pub fn threads(&self) -> usize {
         self.shards.len()

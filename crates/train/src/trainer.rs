@@ -60,13 +60,14 @@ impl Trainer<'_> {
         if options.warmup_steps >= total {
             return Err(Error::WarmUp { steps: options.warmup_steps, total });
         }
-        let (threads, instructions) = (self.engine.threads(), self.engine.instructions().to_owned());
+        let (threads, instructions) = (self.engine.threads(), tallow_ops::instructions().to_owned());
         let mut progress = Progress { threads, instructions, ..Progress::default() };
         if let Some(start) = start {
             start.restore(&self.adapted.parameters)?;
             progress.step = start.progress.step;
             // A best state that was written after this checkpoint is found again, or a lower one, by going on.
-            if self.best()?.is_some_and(|best| Some(best.progress.step) == start.progress.best_step) {
+            let best = self.checkpoints.as_ref().map_or(Ok(None), Checkpoints::best)?;
+            if best.is_some_and(|best| Some(best.progress.step) == start.progress.best_step) {
                 (progress.best_step, progress.best_loss) =
                     (start.progress.best_step, start.progress.best_loss);
             }
@@ -130,16 +131,12 @@ impl Trainer<'_> {
         if let (Some(checkpoints), Some(step)) = (&self.checkpoints, progress.best_step)
             && step != progress.step
         {
-            match self.best()?.filter(|best| best.progress.step == step) {
+            match checkpoints.best()?.filter(|best| best.progress.step == step) {
                 Some(best) => best.restore(&self.adapted.parameters)?,
                 None => return Err(checkpoints.lost_best(step)),
             }
         }
         Ok(Outcome::Finished(progress))
-    }
-
-    fn best(&self) -> Result<Option<Checkpoint>> {
-        self.checkpoints.as_ref().map_or(Ok(None), Checkpoints::best)
     }
 
     /// Accumulates one step's gradients, unscaled: the report's loss and norm are of the mean.

@@ -2,7 +2,7 @@ use anyhow::{Result, bail};
 
 use crate::args::ExportArguments;
 use crate::config::ModelOptions;
-use crate::data::{adapt, copy_tokenizer, model};
+use crate::data::{adapt, model};
 use crate::progress::say;
 use crate::run::RunFolder;
 
@@ -26,8 +26,7 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
         _ => bail!("give --run DIR, or --model DIR and --adapter DIR"),
     };
     let adapted = adapt(model(&base.path)?, &adapter)?;
-    tallow_t5::save(&adapted.model, &base.path, &arguments.out)?;
-    copy_tokenizer(&base, &arguments.out)?;
+    tallow_t5::save(&adapted.model, &base.path, base.tokenizer.as_deref(), &arguments.out)?;
     say(&format!("wrote {out}"));
     Ok(())
 }

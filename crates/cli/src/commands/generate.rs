@@ -1,7 +1,7 @@
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
-use tallow_data::{Prompts, Targets, TemplateSet, read_rows};
+use tallow_data::{Prompts, Targets, TemplateSet, holds_rows, read_rows};
 use tallow_t5::GenerationOptions;
 use tallow_train::Engine;
 
@@ -79,12 +79,10 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
         std::io::stdin().read_to_string(&mut text).context("standard input")?;
         return split(&text, arguments.lines);
     };
-    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let holds_rows = ["jsonl", "ndjson", "json", "csv"].contains(&extension.to_ascii_lowercase().as_str());
-    if holds_rows && arguments.lines {
+    if holds_rows(file) && arguments.lines {
         bail!("{} holds rows: leave out --lines, which is for text", file.display());
     }
-    if !holds_rows && arguments.template.is_none() {
+    if !holds_rows(file) && arguments.template.is_none() {
         let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
         return split(&text, arguments.lines);
     }

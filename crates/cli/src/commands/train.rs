@@ -10,7 +10,7 @@ use tallow_train::{
 
 use crate::args::TrainArguments;
 use crate::config::{Config, load};
-use crate::data::{Task, check_vocabulary, copy_tokenizer, model, tokenizer, trained};
+use crate::data::{Task, check_vocabulary, model, tokenizer, trained};
 use crate::progress::{self, Bar, say};
 use crate::run::{Interrupt, Interrupted, RunFolder, write};
 
@@ -67,10 +67,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         }
         false => {
             let best = train(&mut adapted, &config, &engine, &task, &folder, &interrupt)?;
-            adapted.save(&place, &config.model.path)?;
-            if !config.method.has_adapter() {
-                copy_tokenizer(&config.model, &place)?;
-            }
+            adapted.save(&place, &config.model.path, config.model.tokenizer.as_deref())?;
             match best {
                 Some(step) => say(&format!(
                     "wrote {}: the state of step {step}, of the lowest validation loss",
@@ -141,8 +138,7 @@ fn train(
 }
 
 fn stopped(after: &str, folder: &RunFolder) -> Interrupted {
-    let file = folder.config();
-    Interrupted(format!("stopped after {after}; go on with: tallow train {} --resume", file.display()))
+    Interrupted(format!("stopped after {after}; {}", folder.go_on()))
 }
 
 /// The number of a model's own parameters.
@@ -159,8 +155,8 @@ fn warn_of_machine(start: &Checkpoint, engine: &Engine) {
             "the run had {threads} threads and now has {now}: from here on it is not the run that never stopped"
         ));
     }
-    if instructions != engine.instructions() {
-        let now = engine.instructions();
+    let now = tallow_ops::instructions();
+    if instructions != now {
         say(&format!(
             "the run was computed with {instructions} and goes on with {now}: last bits will differ"
         ));

@@ -24,13 +24,7 @@ use crate::row::{Origin, Row};
 /// A file that is not there, of unknown kind, not UTF-8 or without rows; and the first row that is malformed,
 /// is not an object, or has not as many fields as the CSV header. The message starts with file and line.
 pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let read = match extension.as_str() {
-        "jsonl" | "ndjson" => jsonl::rows,
-        "json" => json::rows,
-        "csv" => csv::rows,
-        _ => return Err(Error::UnknownKind { path: path.into() }),
-    };
+    let read = reader(path).ok_or_else(|| Error::UnknownKind { path: path.into() })?;
     let bytes = std::fs::read(path).map_err(|source| match source.kind() {
         ErrorKind::NotFound => Error::FileNotFound { path: path.into() },
         _ => Error::Read { path: path.into(), source },
@@ -45,6 +39,22 @@ pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
         return Err(Error::NoRows { path: path.into() });
     }
     Ok(rows)
+}
+
+/// Whether a file holds rows, by its extension.
+pub fn holds_rows(path: &Path) -> bool {
+    reader(path).is_some()
+}
+
+type Reader = fn(&str, &Arc<Path>) -> Result<Vec<Row>>;
+
+fn reader(path: &Path) -> Option<Reader> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "jsonl" | "ndjson" => Some(jsonl::rows),
+        "json" => Some(json::rows),
+        "csv" => Some(csv::rows),
+        _ => None,
+    }
 }
 
 fn newlines(bytes: &[u8]) -> usize {

@@ -12,7 +12,7 @@ const LAYER: &str = "base_model.model.encoder.block.0.layer.0.SelfAttention";
 /// A saved adapter's folder, its config changed: null stays null.
 fn adapter(changes: Value) -> tempfile::TempDir {
     let parent = tempfile::tempdir().unwrap();
-    moved(lora(&options(), 1)).save(&parent.path().join("adapter"), &base()).unwrap();
+    moved(lora(&options(), 1)).save(&parent.path().join("adapter"), &base(), None).unwrap();
     let path = parent.path().join("adapter/adapter_config.json");
     let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     for (key, value) in changes.as_object().unwrap() {
@@ -159,7 +159,7 @@ fn options_come_back_from_the_file() {
     ] {
         let parent = tempfile::tempdir().unwrap();
         let adapted = moved(lora(&options, 1));
-        adapted.save(&parent.path().join("adapter"), &base()).unwrap();
+        adapted.save(&parent.path().join("adapter"), &base(), None).unwrap();
         let loaded = load(parent.path()).unwrap();
         assert_eq!(loaded.method, Method::Lora(options));
         assert_eq!(values(&loaded), values(&adapted));

@@ -84,7 +84,7 @@ fn merged_weights_compute_what_the_adapter_does() {
         let adapted = moved(lora(&options, 3));
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("merged");
-        tallow_t5::save(&adapted.model, &base(), &path).unwrap();
+        tallow_t5::save(&adapted.model, &base(), None, &path).unwrap();
         let merged = logits(&T5::load(&path, &Device::Cpu).unwrap());
         let wanted = logits(&adapted.model);
         let pairs = || merged.iter().flatten().zip(wanted.iter().flatten());

@@ -133,7 +133,7 @@ fn a_saved_model_names_the_type_of_its_weights() {
         keys.insert(key.into(), "bfloat16".into());
         std::fs::write(&path, config.to_string()).unwrap();
         let target = base.path().join("saved");
-        tallow_t5::save(&model("tiny-gated"), base.path(), &target).unwrap();
+        tallow_t5::save(&model("tiny-gated"), base.path(), None, &target).unwrap();
         config[key] = "float32".into();
         let found = std::fs::read(target.join("config.json")).unwrap();
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&found).unwrap(), config);
@@ -175,7 +175,7 @@ fn a_saved_model_is_the_model() {
         let base = folder(name);
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("saved");
-        tallow_t5::save(&model(name), &base, &target).unwrap();
+        tallow_t5::save(&model(name), &base, None, &target).unwrap();
         let stored = |path: &std::path::Path| {
             let found = candle_core::safetensors::load(path.join("model.safetensors"), &Device::Cpu).unwrap();
             let bits = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -218,7 +218,7 @@ fn saving_replaces_a_folder_whole() {
     for other in ["saved.old", "saved.part"] {
         std::fs::create_dir(parent.path().join(other)).unwrap();
     }
-    tallow_t5::save(&model("tiny-tied"), &folder("tiny-tied"), &target).unwrap();
+    tallow_t5::save(&model("tiny-tied"), &folder("tiny-tied"), None, &target).unwrap();
     assert_eq!(listing(&target), ["config.json", "generation_config.json", "model.safetensors"]);
     assert_eq!(listing(parent.path()), ["saved", "saved.old", "saved.part"], "what others named so stays");
 }
@@ -229,13 +229,13 @@ fn a_failure_leaves_what_was_there() {
     let target = parent.path().join("saved");
     std::fs::create_dir(&target).unwrap();
     std::fs::write(target.join("old.txt"), "old").unwrap();
-    let found = message(tallow_t5::save(&model("tiny-tied"), parent.path(), &target));
+    let found = message(tallow_t5::save(&model("tiny-tied"), parent.path(), None, &target));
     assert!(found.contains("config.json: No such file"), "{found}");
     assert_eq!(listing(&target), ["old.txt"]);
 
     let file = parent.path().join("file");
     std::fs::write(&file, "a file").unwrap();
-    let found = message(tallow_t5::save(&model("tiny-tied"), &folder("tiny-tied"), &file));
+    let found = message(tallow_t5::save(&model("tiny-tied"), &folder("tiny-tied"), None, &file));
     assert_eq!(found, format!("{}: not a directory", file.display()));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "a file");
 }

@@ -15,12 +15,13 @@ fn every_option_is_in_the_help() {
             "generate",
             "--model --adapter --run --tokenizer --prompt --file --template --lines --max-new-tokens \
              --min-new-tokens --no-repeat-ngram-size --repetition-penalty --temperature --top-k --top-p --seed \
-             --max-source-tokens --batch-size --threads",
+             --max-source-tokens --batch-size --threads --device --dtype --tf32 --kernels",
         ),
         ("export", "<OUT> --model --adapter --run"),
         (
             "bench",
-            "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --lr --threads --trace",
+            "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --lr --threads --device --dtype \
+             --tf32 --kernels --trace",
         ),
     ];
     for (command, options) in commands {

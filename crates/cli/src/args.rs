@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
-use crate::config::MOST_THREADS;
+use crate::config::{ComputeOptions, KernelChoice, MOST_THREADS, Place, Precision};
 
 /// A number in bounds.
 fn from(least: u64) -> RangedU64ValueParser<usize> {
@@ -36,6 +36,35 @@ pub enum Command {
     Export(ExportArguments),
     /// Time LoRA training over a file of tokenised batches
     Bench(BenchArguments),
+}
+
+/// Where and how to compute.
+#[derive(Args, Default)]
+pub struct ComputeArguments {
+    /// Where to compute: auto, cpu, cuda:0 or metal [default: the run's, or auto]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<Place>,
+    /// The type to compute in: auto, f32 or bf16 [default: the run's, or auto]
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<Precision>,
+    /// On a GPU, round the operands of f32 products to TF32
+    #[arg(long)]
+    pub tf32: bool,
+    /// On an NVIDIA GPU, whose kernels: verified, all or composed [default: the run's, or verified]
+    #[arg(long, value_name = "WHICH")]
+    pub kernels: Option<KernelChoice>,
+}
+
+impl ComputeArguments {
+    /// These, and the run's where nothing is said.
+    pub fn over(&self, run: ComputeOptions) -> ComputeOptions {
+        ComputeOptions {
+            device: self.device.unwrap_or(run.device),
+            dtype: self.dtype.unwrap_or(run.dtype),
+            tf32: self.tf32 || run.tf32,
+            kernels: self.kernels.unwrap_or(run.kernels),
+        }
+    }
 }
 
 /// A config file, and changes to it.
@@ -137,6 +166,8 @@ pub struct GenerateArguments {
     /// Threads; 0 takes all cores [default: the run's, or 0]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    pub compute: ComputeArguments,
 }
 
 #[derive(Args)]
@@ -191,6 +222,8 @@ pub struct BenchArguments {
     /// Threads; 0 takes all cores
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
     pub threads: usize,
+    #[command(flatten)]
+    pub compute: ComputeArguments,
     /// Print a table of time by operation to standard error
     #[arg(long)]
     pub trace: bool,

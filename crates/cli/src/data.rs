@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device};
 use tallow_data::{Example, Limits, Prompts, Row, Sample, Targets, Tokenizer, read_rows, split_fraction};
 use tallow_peft::Adapted;
 use tallow_t5::T5;
 
+use crate::compute::Compute;
 use crate::config::{Config, ModelOptions, TaskOptions};
 
 /// One part of a task's rows.
@@ -142,20 +144,19 @@ fn check_columns<'a>(parts: impl Iterator<Item = &'a tallow_data::Result<Vec<Exa
 
 /// Loads an adapter onto its base.
 pub fn adapt(base: T5, folder: &Path) -> Result<Adapted> {
-    Adapted::load(base, folder, &candle_core::Device::Cpu)
-        .with_context(|| format!("cannot load the adapter in {}", folder.display()))
+    Adapted::load(base, folder).with_context(|| format!("cannot load the adapter in {}", folder.display()))
 }
 
-/// Loads what a run left in `folder`: its adapter onto its base, or its model.
-pub fn trained(config: &Config, folder: &Path) -> Result<T5> {
+/// Loads what a run left in `folder`, its adapter onto its base, or its model, to compute with it.
+pub fn trained(config: &Config, folder: &Path, compute: &Compute) -> Result<T5> {
+    let (device, dtype) = (compute.device(), compute.dtype);
     match config.method.has_adapter() {
-        true => Ok(adapt(model(&config.model.path)?, folder)?.model),
-        false => model(folder),
+        true => Ok(adapt(model(&config.model.path, device, dtype)?, folder)?.model),
+        false => model(folder, device, dtype),
     }
 }
 
 /// Loads a model.
-pub fn model(folder: &Path) -> Result<T5> {
-    T5::load(folder, &candle_core::Device::Cpu)
-        .with_context(|| format!("cannot load the model in {}", folder.display()))
+pub fn model(folder: &Path, device: &Device, dtype: DType) -> Result<T5> {
+    T5::load(folder, device, dtype).with_context(|| format!("cannot load the model in {}", folder.display()))
 }

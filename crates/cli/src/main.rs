@@ -2,10 +2,13 @@
 
 mod args;
 mod commands;
+mod compute;
 mod config;
 mod data;
 mod progress;
 mod run;
+#[cfg(feature = "cuda")]
+mod verified;
 
 use std::process::ExitCode;
 

@@ -57,7 +57,10 @@ impl RunFolder {
     /// `config` may be among those it was trained on.
     pub fn check_trained_as(&self, config: &Config) -> Result<()> {
         let mut changed = self.changed(config)?;
-        let of_training = |key: &str| !["evaluation", "training", "threads"].contains(&section(key));
+        let of_training = |key: &str| {
+            !["evaluation", "training", "threads", "device", "dtype", "tf32", "kernels"]
+                .contains(&section(key))
+        };
         changed.retain(|key| of_training(key));
         if !changed.is_empty() {
             let (file, changed) = (self.config(), changed.join(", "));

@@ -2,7 +2,8 @@ use candle_core::{Device, Tensor};
 
 use crate::{
     AdamWKernel, AttentionKernel, CrossEntropyKernel, DropoutKernel, ElementwiseKernel, EmbeddingKernel,
-    GatedGeluKernel, MatmulKernel, PositionBiasKernel, ReluKernel, RmsNormKernel,
+    GatedGeluKernel, MatmulKernel, PositionBiasKernel, ReluKernel, RmsNormKernel, RowsKernel,
+    trace::{Clock, HostClock},
 };
 
 /// Where a kernel puts its result.
@@ -11,16 +12,31 @@ use crate::{
 /// (beta = 1) and nothing is zero-filled or added in a pass of its own.
 #[derive(Debug)]
 pub enum Dest {
-    /// A fresh tensor, written whole.
+    /// A fresh tensor of the operands' type, written whole.
     New,
-    /// Added to this tensor in place. It must have no other reader.
+    /// Added to this tensor in place, in its own type: gradients of bf16 weights gather in f32. It must have no
+    /// other reader.
     Add(Tensor),
+}
+
+/// The bytes of a device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// What tensors could still take.
+    pub free: usize,
+    /// All of it.
+    pub total: usize,
+    /// The most that tensors took at a time so far.
+    pub peak: usize,
 }
 
 /// The raw forward and backward kernels of every operation, on one kind of device.
 ///
 /// The gradient formula of an operation stands once, beside its function; a kernel only computes. Every
 /// operation declares its own small trait in its folder, and its implementations lie beside it.
+///
+/// Activations and frozen weights are all f32, or all bf16. Statistics, position biases by distance, losses
+/// and the gradients of parameters are f32 always; sums run in f32, and a bf16 result is rounded once.
 pub trait Kernels:
     AdamWKernel
     + AttentionKernel
@@ -33,6 +49,7 @@ pub trait Kernels:
     + PositionBiasKernel
     + ReluKernel
     + RmsNormKernel
+    + RowsKernel
     + Send
     + Sync
 {
@@ -41,4 +58,18 @@ pub trait Kernels:
 
     /// Where the tensors live.
     fn device(&self) -> &Device;
+
+    /// What computes, as far as the last bits of a result depend on it: the vector instructions of a CPU, the
+    /// name of a GPU.
+    fn hardware(&self) -> String;
+
+    /// How much memory the device has, where it is not the host's.
+    fn memory(&self) -> Option<DeviceMemory> {
+        None
+    }
+
+    /// What tells the time in which the kernels run.
+    fn clock(&self) -> Box<dyn Clock> {
+        Box::new(HostClock)
+    }
 }

@@ -10,14 +10,15 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use candle_core::{Device, Tensor};
+//! use candle_core::{DType, Device, Tensor};
 //! use tallow_ops::{Cpu, ParameterSpec, Parameters, Tape, Traced, linear};
 //!
 //! let weight = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu)?;
-//! let parameters = Parameters::new(vec![ParameterSpec::new("weight", weight)], &Device::Cpu)?;
+//! let specs = vec![ParameterSpec::new("weight", weight)];
+//! let parameters = Parameters::new(specs, &Device::Cpu, DType::F32)?;
 //! let tape = Tape::new(Arc::new(Cpu));
 //! let x = Traced::constant(Tensor::new(&[[1f32, 1.0]], &Device::Cpu)?);
-//! let y = linear(&tape, &x, &parameters.traced(0), None)?;
+//! let y = linear(&tape, &x, &parameters.traced(0))?;
 //! assert_eq!(y.value().to_vec2::<f32>()?, [[3.0, 7.0]]);
 //!
 //! let gradients = parameters.gradients()?;
@@ -32,6 +33,8 @@ mod attention;
 mod composed;
 mod cpu;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dropout;
 mod elementwise;
 mod embedding;
@@ -41,31 +44,48 @@ mod kernels;
 mod linear;
 mod lora_linear;
 mod matmul;
+mod operation;
 mod parameters;
 mod position_bias;
 mod relu;
 mod rms_norm;
+mod rows;
 mod segments;
+mod selected;
 mod tape;
 pub mod trace;
 
-pub use adamw::{AdamW, AdamWKernel, Update};
+pub use adamw::{AdamW, AdamWKernel, Buffers, Range, Step, Update};
 pub use attention::{AttentionKernel, AttentionLayout, attention};
 pub use composed::Composed;
 pub use cpu::{Cpu, instructions};
 pub use cross_entropy::{CrossEntropyKernel, CrossEntropyResult, Wanted, cross_entropy};
+#[cfg(feature = "cuda")]
+pub use cuda::Cuda;
 pub use dropout::{DropoutKernel, Mask, Randomness, dropout};
-pub use elementwise::{ElementwiseKernel, scale};
+pub use elementwise::{ElementwiseKernel, add, scale};
 pub use embedding::{EmbeddingKernel, embedding};
 pub use error::{Error, Result};
 pub use gated_gelu::{GatedGeluKernel, gated_gelu};
-pub use kernels::{Dest, Kernels};
+pub use kernels::{Dest, DeviceMemory, Kernels};
 pub use linear::linear;
 pub use lora_linear::{Lora, lora_linear};
 pub use matmul::{MatmulKernel, Matrix};
+pub use operation::Operation;
 pub use parameters::{Parameter, ParameterSpec, Parameters};
 pub use position_bias::{PositionBiasKernel, position_bias};
 pub use relu::{ReluKernel, relu};
-pub use rms_norm::{RmsNormKernel, rms_norm};
+pub use rms_norm::{Added, Normed, RmsNormKernel, add_rms_norm, rms_norm};
+pub use rows::RowsKernel;
 pub use segments::Segments;
+pub use selected::Selected;
 pub use tape::{Gradients, Tape, Target, Traced};
+
+/// A tensor of one element, as a number: the host waits for the device.
+///
+/// # Errors
+/// If it has more elements, or cannot be read.
+pub fn number(x: &candle_core::Tensor) -> Result<f64> {
+    // Widened on the host: Metal has no f64.
+    Ok(x.reshape(())?.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F64)?.to_scalar()?)
+}

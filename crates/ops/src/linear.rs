@@ -3,34 +3,22 @@ use candle_core::Tensor;
 use crate::tape::Target;
 use crate::{Dest, Gradients, Matrix, Result, Tape, Traced, trace};
 
-/// y = x W^T + residual: x (n, in), W (out, in), residual (n, out) -> (n, out).
+/// y = x W^T: x (n, in), W (out, in) -> (n, out).
 ///
-/// Backward: dx = dy W, dW = dy^T x where the weight is trained, and the residual receives dy itself.
-/// With a frozen weight nothing of x is kept.
+/// Backward: dx = dy W, and dW = dy^T x where the weight is trained. With a frozen weight nothing of x is kept.
 ///
 /// # Errors
 /// If the shapes do not go together.
-pub fn linear(tape: &Tape, x: &Traced, weight: &Traced, residual: Option<&Traced>) -> Result<Traced> {
+pub fn linear(tape: &Tape, x: &Traced, weight: &Traced) -> Result<Traced> {
     let _span = trace::forward("linear");
-    let y = product(tape, x, weight, residual)?;
-    let mut inputs = vec![x, weight];
-    inputs.extend(residual);
+    let y = product(tape, x, weight)?;
     let saved = Saved::new(x, weight);
-    let residual = residual.map(Traced::target);
-    Ok(tape.record("linear", y, &inputs, move |dy, gradients| {
-        saved.backward(&dy, gradients)?;
-        residual.map_or(Ok(()), |residual| gradients.give(&residual, dy))
-    }))
+    Ok(tape.record("linear", y, &[x, weight], move |dy, gradients| saved.backward(&dy, gradients)))
 }
 
-/// x W^T + residual, not recorded.
-pub(crate) fn product(tape: &Tape, x: &Traced, weight: &Traced, residual: Option<&Traced>) -> Result<Tensor> {
-    let kernels = tape.kernels();
-    let dest = match residual {
-        Some(residual) => Dest::Add(kernels.scale(residual.value(), 1.0)?),
-        None => Dest::New,
-    };
-    kernels.matmul(dest, Matrix::new(x.value()), Matrix::t(weight.value()), 1.0)
+/// x W^T, not recorded.
+pub(crate) fn product(tape: &Tape, x: &Traced, weight: &Traced) -> Result<Tensor> {
+    tape.kernels().matmul(Dest::New, Matrix::new(x.value()), Matrix::t(weight.value()), 1.0)
 }
 
 /// What the gradients of x W^T need.

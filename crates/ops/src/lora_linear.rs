@@ -30,7 +30,7 @@ pub fn lora_linear(tape: &Tape, x: &Traced, weight: &Traced, lora: Lora) -> Resu
         Some(mask) => kernels.dropout(Dest::New, x.value(), mask),
         None => Ok(x.value().clone()),
     };
-    let y = product(tape, x, weight, None)?;
+    let y = product(tape, x, weight)?;
     let xa = {
         let x = dropped(&**kernels, x, mask)?;
         kernels.matmul(Dest::New, Matrix::new(&x), Matrix::t(a.value()), scale)?

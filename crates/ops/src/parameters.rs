@@ -54,21 +54,24 @@ impl Parameter {
 
 /// Every trainable tensor, in one flat buffer [parameters | first moments | second moments], f32.
 ///
-/// The optimiser, the global norm, a checkpoint: one pass each. Values change in place, so the
-/// [`Traced`] views that a model holds stay valid from step to step.
+/// The optimiser, the global norm, a checkpoint: one pass each. A model that computes in another type reads a
+/// copy of the parameters in that type, which every step renews. Values change in place, so the [`Traced`] views
+/// that a model holds stay valid from step to step.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     entries: Vec<Parameter>,
     state: Tensor,
+    /// The parameters in the model's type, where that is not f32.
+    compute: Option<Tensor>,
     len: usize,
 }
 
 impl Parameters {
-    /// Lays out `specs` on `device`; the moments are zero.
+    /// Lays out `specs` on `device`, for a model that computes in `dtype`; the moments are zero.
     ///
     /// # Errors
     /// If candle cannot make the buffer.
-    pub fn new(specs: Vec<ParameterSpec>, device: &Device) -> Result<Self> {
+    pub fn new(specs: Vec<ParameterSpec>, device: &Device, dtype: DType) -> Result<Self> {
         let mut entries = Vec::with_capacity(specs.len());
         let mut len = 0;
         for spec in &specs {
@@ -87,7 +90,11 @@ impl Parameters {
             // A value may itself be a view of another buffer on the same storage; never of this fresh one.
             state.slice_set(&value, 0, entry.offset)?;
         }
-        Ok(Self { entries, state, len })
+        let compute = match dtype {
+            DType::F32 => None,
+            dtype => Some(state.narrow(0, 0, len)?.to_dtype(dtype)?),
+        };
+        Ok(Self { entries, state, compute, len })
     }
 
     /// The parameters' places, in order.
@@ -119,13 +126,28 @@ impl Parameters {
             let (found, wanted) = (state.dims(), self.state.dims());
             return Err(Error::shape("restore", format!("{found:?} values for a buffer of {wanted:?}")));
         }
-        Ok(self.state.slice_set(&state.to_device(self.state.device())?, 0, 0)?)
+        self.state.slice_set(&state.to_device(self.state.device())?, 0, 0)?;
+        if let Some(compute) = &self.compute {
+            compute.slice_set(&self.state.narrow(0, 0, self.len)?.to_dtype(compute.dtype())?, 0, 0)?;
+        }
+        Ok(())
     }
 
-    /// A parameter as an input of operations.
+    /// The parameters in the model's type, where that is not f32: laid out like each third of [`Self::state`].
+    pub(crate) fn compute_copy(&self) -> Option<&Tensor> {
+        self.compute.as_ref()
+    }
+
+    /// A parameter as an input of operations, in the model's type.
     pub fn traced(&self, index: usize) -> Traced {
-        let value = self.view(index, &self.state).expect("the buffer holds every entry");
+        let buffer = self.compute.as_ref().unwrap_or(&self.state);
+        let value = self.view(index, buffer).expect("the buffer holds every entry");
         Traced::parameter(value, self.entries[index].offset)
+    }
+
+    /// A parameter's value, f32: what is kept of it.
+    pub fn value(&self, index: usize) -> Tensor {
+        self.view(index, &self.state).expect("the buffer holds every entry")
     }
 
     /// A parameter's range of any buffer laid out like this one, in the parameter's shape.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use tallow_ops::trace::{Phase, start, stop};
+use tallow_ops::trace::{HostClock, Phase, start, stop};
 use tallow_ops::{
     AdamW, AttentionLayout, Cpu, ParameterSpec, Parameters, Segments, Tape, Traced, Update, attention,
     linear, scale,
@@ -12,14 +12,16 @@ use tallow_ops::{
 #[test]
 fn products_are_counted_exactly() {
     let zeros = |rows: usize, cols: usize| Tensor::zeros((rows, cols), DType::F32, &Device::Cpu).unwrap();
-    let parameters = Parameters::new(vec![ParameterSpec::new("weight", zeros(7, 5))], &Device::Cpu).unwrap();
+    let parameters =
+        Parameters::new(vec![ParameterSpec::new("weight", zeros(7, 5))], &Device::Cpu, DType::F32).unwrap();
     let gradients = parameters.gradients().unwrap();
-    let queries = Parameters::new(vec![ParameterSpec::new("q", zeros(303, 8))], &Device::Cpu).unwrap();
+    let queries =
+        Parameters::new(vec![ParameterSpec::new("q", zeros(303, 8))], &Device::Cpu, DType::F32).unwrap();
     let step = || {
         let tape = Tape::new(Arc::new(Cpu));
         let x = Traced::constant(zeros(3, 5));
-        let hidden = linear(&tape, &x, &parameters.traced(0), None).unwrap();
-        let y = linear(&tape, &hidden, &Traced::constant(zeros(2, 7)), None).unwrap();
+        let hidden = linear(&tape, &x, &parameters.traced(0)).unwrap();
+        let y = linear(&tape, &hidden, &Traced::constant(zeros(2, 7))).unwrap();
         tape.backward(y, zeros(3, 2), &gradients).unwrap();
     };
     let attend = || {
@@ -31,12 +33,12 @@ fn products_are_counted_exactly() {
         tape.backward(y, zeros(303, 8), &queries.gradients().unwrap()).unwrap();
     };
     step();
-    start();
+    start(Box::new(HostClock));
     step();
     step();
     attend();
     let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
-    let update = Update { step: 1, learning_rate: 0.1, gradient_scale: 1.0 };
+    let update = Update { step: 1, learning_rate: 0.1, gradient_scale: 1.0, max_grad_norm: 0.0 };
     adamw.step(&Cpu, &parameters, &gradients, update).unwrap();
     let table = stop();
     step();

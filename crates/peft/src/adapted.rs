@@ -1,8 +1,9 @@
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Device;
-use tallow_ops::{ParameterSpec, Parameters, Randomness};
+use candle_core::{DType, Tensor};
+use tallow_ops::{ParameterSpec, Parameters, Randomness, Traced};
 use tallow_t5::T5;
 
 use crate::lora::{self, LoraAdapter};
@@ -27,18 +28,20 @@ pub struct Adapted {
     pub method: Method,
 }
 
-/// Hooks `method` to `model`.
+/// Hooks `method` to `model`, which computes in `dtype` from then on. Weights that are trained are best loaded in
+/// f32: their masters are f32, and the model is given copies.
 ///
 /// # Errors
 /// If its targets match nothing, or the tensors of a file do not fit the model: all of them are listed.
-pub fn inject(model: T5, method: &Method, initial: Initial, device: &Device) -> Result<Adapted> {
+pub fn inject(model: T5, method: &Method, initial: Initial, dtype: DType) -> Result<Adapted> {
     match method {
-        Method::Lora(options) => inject_lora(model, options, initial, device),
-        Method::Full(_) => inject_full(model, device),
+        Method::Lora(options) => inject_lora(model, options, initial, dtype),
+        Method::Full(_) => inject_full(model, dtype),
     }
 }
 
-fn inject_lora(mut model: T5, options: &LoraOptions, initial: Initial, device: &Device) -> Result<Adapted> {
+fn inject_lora(mut model: T5, options: &LoraOptions, initial: Initial, dtype: DType) -> Result<Adapted> {
+    let device = model.device().clone();
     let mut linears = model.linears_mut();
     let selected = options.target_modules.select(linears.iter().map(|linear| linear.name()))?;
     let mut selected = selected.into_iter();
@@ -57,7 +60,7 @@ fn inject_lora(mut model: T5, options: &LoraOptions, initial: Initial, device: &
             file.take(wanted)?
         }
     };
-    let parameters = Parameters::new(specs, device)?;
+    let parameters = Parameters::new(specs, &device, dtype)?;
     for (i, linear) in linears.into_iter().enumerate() {
         linear.adapter = Some(Arc::new(LoraAdapter {
             a: parameters.traced(2 * i),
@@ -69,11 +72,12 @@ fn inject_lora(mut model: T5, options: &LoraOptions, initial: Initial, device: &
     Ok(Adapted { model, parameters, method: Method::Lora(options.clone()) })
 }
 
-fn inject_full(mut model: T5, device: &Device) -> Result<Adapted> {
+fn inject_full(mut model: T5, dtype: DType) -> Result<Adapted> {
+    let device = model.device().clone();
     let spec =
         |weight: &&mut tallow_t5::Weight| ParameterSpec::new(weight.name(), weight.value.value().clone());
     let specs = model.weights_mut().iter().map(spec).collect();
-    let parameters = Parameters::new(specs, device)?;
+    let parameters = Parameters::new(specs, &device, dtype)?;
     for (i, weight) in model.weights_mut().into_iter().enumerate() {
         weight.value = parameters.traced(i);
     }
@@ -85,9 +89,9 @@ impl Adapted {
     ///
     /// # Errors
     /// If it cannot be read, is of a kind that is not known here, or is of another model.
-    pub fn load(model: T5, folder: &Path, device: &Device) -> Result<Self> {
-        let file = AdapterFile::open(folder)?;
-        inject(model, &file.method, Initial::File(&file), device)
+    pub fn load(model: T5, folder: &Path) -> Result<Self> {
+        let (file, dtype) = (AdapterFile::open(folder)?, model.dtype());
+        inject(model, &file.method, Initial::File(&file), dtype)
     }
 
     /// Writes what was trained to `folder`: PEFT files for an adapter, a whole model for full fine-tuning.
@@ -99,7 +103,25 @@ impl Adapted {
     pub fn save(&self, folder: &Path, base: &Path, tokenizer: Option<&Path>) -> Result<()> {
         match &self.method {
             Method::Lora(options) => crate::file::write(&self.parameters, options, folder, base),
-            Method::Full(_) => Ok(tallow_t5::save(&self.model, base, tokenizer, folder)?),
+            Method::Full(_) => Ok(tallow_t5::save(&self.masters(), base, tokenizer, folder)?),
         }
+    }
+
+    /// The model with the trained weights in f32, as they are kept, not as it computes with them.
+    fn masters(&self) -> T5 {
+        let values: HashMap<&str, Tensor> = self
+            .parameters
+            .entries()
+            .iter()
+            .enumerate()
+            .map(|(i, entry)| (entry.name.as_str(), self.parameters.value(i)))
+            .collect();
+        let mut model = self.model.clone();
+        for weight in model.weights_mut() {
+            if let Some(value) = values.get(weight.name()) {
+                weight.value = Traced::constant(value.clone());
+            }
+        }
+        model
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use tallow_ops::{ParameterSpec, Parameters};
 use tallow_t5::folder;
@@ -67,7 +67,7 @@ impl AdapterFile {
             return Err(Error::Tensors { path: self.path.clone(), problems });
         }
         let spec = |(name, _): (String, [usize; 2])| {
-            let value = self.tensors.get(&name, &Device::Cpu)?;
+            let value = self.tensors.get(&name, &Device::Cpu, DType::F32)?;
             Ok(ParameterSpec::new(name, value))
         };
         wanted.into_iter().map(spec).collect()
@@ -243,9 +243,7 @@ pub(crate) fn write(
         let text = serde_json::to_string_pretty(&config(options, base)).expect("a JSON value is text");
         put(CONFIG, text)?;
         put("README.md", card(options, base, parameters.trainable()))?;
-        let views: Vec<Tensor> = (0..parameters.entries().len())
-            .map(|i| parameters.view(i, parameters.state()))
-            .collect::<Result<_, _>>()?;
+        let views: Vec<Tensor> = (0..parameters.entries().len()).map(|i| parameters.value(i)).collect();
         let named = parameters.entries().iter().map(|entry| entry.name.as_str()).zip(&views);
         Ok(tensors::write(&beside.join(WEIGHTS), named)?)
     })

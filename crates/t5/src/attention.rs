@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use tallow_ops::{AttentionLayout, Segments, Tape, Traced, attention, rms_norm};
+use tallow_ops::{AttentionLayout, Segments, Tape, Traced, attention};
 
+use crate::residual::Residual;
 use crate::weights::Weights;
 use crate::{Config, Linear, Result, Weight};
 
-/// One attention sublayer: norm, attention, residual.
+/// One attention sublayer: norm, attention.
 #[derive(Clone)]
 pub(crate) struct Attention {
     pub layer_norm: Weight,
@@ -44,8 +45,8 @@ impl Attention {
         })
     }
 
-    pub fn norm(&self, tape: &Tape, x: &Traced) -> Result<Traced> {
-        Ok(rms_norm(tape, x, &self.layer_norm.value, self.epsilon)?)
+    pub fn norm(&self, tape: &Tape, stream: &mut Residual) -> Result<Traced> {
+        stream.norm(tape, &self.layer_norm, self.epsilon)
     }
 
     /// Keys and values of `context` (n, d_model): (n, heads d_kv) each.
@@ -53,11 +54,10 @@ impl Attention {
         Ok([self.k.forward(tape, context)?, self.v.forward(tape, context)?])
     }
 
-    /// x + o(attention(q(normed), k, v)).
+    /// o(attention(q(normed), k, v)): what the sublayer adds to the stream.
     pub fn forward(
         &self,
         tape: &Tape,
-        x: &Traced,
         normed: &Traced,
         [k, v]: [&Traced; 2],
         attend: &Attend,
@@ -71,6 +71,6 @@ impl Attention {
         };
         let y = attention(tape, [&q, k, v], attend.bias, attend.dropout, &layout)?;
         drop(q);
-        self.o.forward_onto(tape, &y, attend.dropout, x)
+        self.o.forward(tape, &y)
     }
 }

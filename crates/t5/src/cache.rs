@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use tallow_ops::{Segments, Tape, Traced, embedding};
 
 use crate::attention::Attend;
+use crate::residual::Residual;
 use crate::{Result, T5};
 
 /// The room for new tokens that a cache starts with, a row.
@@ -37,7 +38,7 @@ impl T5 {
             .map(|layer| layer.keys_values(tape, encoded))
             .collect::<Result<_>>()?;
         let shape = (source_segments.len() * FIRST_ROOM, self.config.inner());
-        let empty = || Tensor::zeros(shape, DType::F32, tape.kernels().device());
+        let empty = || Tensor::zeros(shape, self.dtype(), tape.kernels().device());
         let own = self.decoder.blocks.iter().map(|_| Ok([empty()?, empty()?])).collect::<Result<_>>()?;
         let bias = self.decoder.bias(tape, FIRST_ROOM)?;
         let source_segments = source_segments.clone();
@@ -63,26 +64,27 @@ impl T5 {
         let own =
             Attend { bias: Some(&cache.bias), causal: true, queries: &queries, keys: &keys, dropout: 0.0 };
         let cross = Attend { bias: None, causal: false, queries: &queries, keys: &source, dropout: 0.0 };
-        let mut x = embedding(tape, self.table(), &Tensor::new(tokens, device)?)?;
+        let places: Vec<u32> = rows.iter().map(|&row| (at(row) + cache.len) as u32).collect();
+        let places = Tensor::new(places, device)?;
+        let x = embedding(tape, self.table(), &Tensor::new(tokens, device)?)?;
+        let mut stream = Residual::new(x, 0.0);
         let layers = self.decoder.blocks.iter().zip(&cache.own).zip(&cache.cross);
         for ((block, stores), cross_keys_values) in layers {
             let layer = &block.self_attention;
-            let normed = layer.norm(tape, &x)?;
+            let normed = layer.norm(tape, &mut stream)?;
             for (store, new) in stores.iter().zip(layer.keys_values(tape, &normed)?) {
-                for (i, &row) in rows.iter().enumerate() {
-                    store.slice_set(&new.value().narrow(0, i, 1)?, 0, at(row) + cache.len)?;
-                }
+                tape.kernels().put_rows(store, new.value(), &places)?;
             }
             let [k, v] = stores.each_ref().map(|store| Traced::constant(store.clone()));
-            x = layer.forward(tape, &x, &normed, [&k, &v], &own)?;
+            stream.add(layer.forward(tape, &normed, [&k, &v], &own)?);
             if let Some(layer) = &block.cross_attention {
-                let normed = layer.norm(tape, &x)?;
-                x = layer.forward(tape, &x, &normed, cross_keys_values.each_ref(), &cross)?;
+                let normed = layer.norm(tape, &mut stream)?;
+                stream.add(layer.forward(tape, &normed, cross_keys_values.each_ref(), &cross)?);
             }
-            x = block.feed_forward.forward(tape, &x, 0.0)?;
+            block.feed_forward.forward(tape, &mut stream, 0.0)?;
         }
         cache.len += 1;
-        let hidden = self.decoder.final_norm(tape, &x)?;
+        let hidden = self.decoder.final_norm(tape, &mut stream)?;
         self.logits(tape, &self.scaled(tape, hidden)?)
     }
 }
@@ -94,7 +96,7 @@ impl Cache {
         let rows = self.source_segments.len();
         for store in self.own.iter_mut().flatten() {
             let inner = store.dim(1)?;
-            let larger = Tensor::zeros((rows * room, inner), DType::F32, store.device())?;
+            let larger = Tensor::zeros((rows * room, inner), store.dtype(), store.device())?;
             for row in 0..rows {
                 larger.slice_set(&store.narrow(0, row * self.room, self.len)?, 0, row * room)?;
             }

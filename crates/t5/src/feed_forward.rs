@@ -1,5 +1,6 @@
-use tallow_ops::{Tape, Traced, dropout, gated_gelu, relu, rms_norm};
+use tallow_ops::{Tape, dropout, gated_gelu, relu};
 
+use crate::residual::Residual;
 use crate::weights::Weights;
 use crate::{Activation, Config, Linear, Result, Weight};
 
@@ -10,7 +11,7 @@ enum Input {
     GatedGelu { wi_0: Linear, wi_1: Linear },
 }
 
-/// One feed-forward sublayer: norm, two or three products, residual.
+/// One feed-forward sublayer: norm, two or three products.
 #[derive(Clone)]
 pub(crate) struct FeedForward {
     layer_norm: Weight,
@@ -38,9 +39,9 @@ impl FeedForward {
         })
     }
 
-    /// x (n, d_model) -> (n, d_model).
-    pub fn forward(&self, tape: &Tape, x: &Traced, p: f64) -> Result<Traced> {
-        let normed = rms_norm(tape, x, &self.layer_norm.value, self.epsilon)?;
+    /// Adds the sublayer's output to the stream.
+    pub fn forward(&self, tape: &Tape, stream: &mut Residual, p: f64) -> Result<()> {
+        let normed = stream.norm(tape, &self.layer_norm, self.epsilon)?;
         let hidden = match &self.input {
             Input::Relu { wi } => relu(tape, &wi.forward(tape, &normed)?)?,
             Input::GatedGelu { wi_0, wi_1 } => {
@@ -49,8 +50,9 @@ impl FeedForward {
                 gated_gelu(tape, &gate, &up)?
             }
         };
-        let hidden = dropout(tape, &hidden, p, None)?;
-        self.wo.forward_onto(tape, &hidden, p, x)
+        let hidden = dropout(tape, &hidden, p)?;
+        stream.add(self.wo.forward(tape, &hidden)?);
+        Ok(())
     }
 
     /// The linear layers, and the norm.

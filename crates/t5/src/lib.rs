@@ -15,6 +15,7 @@ mod generate;
 mod linear;
 mod model;
 mod position;
+mod residual;
 mod save;
 mod stack;
 pub mod tensors;

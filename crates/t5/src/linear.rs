@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use tallow_ops::{Tape, Traced, dropout, linear};
+use tallow_ops::{Tape, Traced, linear};
 
 use crate::Result;
 
@@ -70,16 +70,8 @@ impl Linear {
     /// x (n, in) -> (n, out).
     pub(crate) fn forward(&self, tape: &Tape, x: &Traced) -> Result<Traced> {
         match &self.adapter {
-            None => Ok(linear(tape, x, &self.weight.value, None)?),
+            None => Ok(linear(tape, x, &self.weight.value)?),
             Some(adapter) => adapter.forward(tape, x, &self.weight.value),
         }
-    }
-
-    /// drop(layer(x)) + residual.
-    pub(crate) fn forward_onto(&self, tape: &Tape, x: &Traced, p: f64, residual: &Traced) -> Result<Traced> {
-        if self.adapter.is_none() && !tape.drops(p) {
-            return Ok(linear(tape, x, &self.weight.value, Some(residual))?);
-        }
-        Ok(dropout(tape, &self.forward(tape, x)?, p, Some(residual))?)
     }
 }

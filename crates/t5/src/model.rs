@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use tallow_ops::{Matrix, Segments, Tape, Traced, cross_entropy, scale};
 
 use crate::stack::Stack;
@@ -25,13 +25,14 @@ pub struct T5 {
 }
 
 impl T5 {
-    /// Loads a Hugging Face model folder: config.json, and model.safetensors or its shards.
+    /// Loads a Hugging Face model folder, config.json, and model.safetensors or its shards, to compute in
+    /// `dtype`: f32 or bf16.
     ///
     /// # Errors
     /// If a file is missing or broken, or tensors do not fit the config: all of them are listed.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+    pub fn load(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
         let config = Config::from_file(&folder.join("config.json"))?;
-        let weights = Weights::open(folder, device)?;
+        let weights = Weights::open(folder, device, dtype)?;
         let table = [config.vocab_size, config.d_model];
         let alias = "encoder.embed_tokens.weight";
         let shared = match weights.contains("shared.weight") || !weights.contains(alias) {
@@ -100,6 +101,16 @@ impl T5 {
 
     fn head(&self) -> &Traced {
         &self.lm_head.as_ref().unwrap_or(&self.shared).value
+    }
+
+    /// Where the weights lie.
+    pub fn device(&self) -> &Device {
+        self.shared.value.value().device()
+    }
+
+    /// The type that the model computes in.
+    pub fn dtype(&self) -> DType {
+        self.shared.value.value().dtype()
     }
 
     pub(crate) fn table(&self) -> &Traced {

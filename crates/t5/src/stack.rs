@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use tallow_ops::{Segments, Tape, Traced, dropout, embedding, position_bias, rms_norm};
+use tallow_ops::{Segments, Tape, Traced, dropout, embedding, position_bias};
 
 use crate::attention::{Attend, Attention};
 use crate::feed_forward::FeedForward;
 use crate::position::Buckets;
+use crate::residual::Residual;
 use crate::weights::Weights;
 use crate::{Config, Linear, Result, Weight};
 
@@ -79,7 +80,7 @@ impl Stack {
         p: f64,
     ) -> Result<Traced> {
         let bias = self.bias(tape, segments.longest())?;
-        let mut x = dropout(tape, &embedding(tape, table, ids)?, p, None)?;
+        let mut stream = Residual::new(dropout(tape, &embedding(tape, table, ids)?, p)?, p);
         for block in &self.blocks {
             let layer = &block.self_attention;
             let attend = Attend {
@@ -89,23 +90,23 @@ impl Stack {
                 keys: segments,
                 dropout: p,
             };
-            let normed = layer.norm(tape, &x)?;
+            let normed = layer.norm(tape, &mut stream)?;
             let [k, v] = layer.keys_values(tape, &normed)?;
-            x = layer.forward(tape, &x, &normed, [&k, &v], &attend)?;
+            stream.add(layer.forward(tape, &normed, [&k, &v], &attend)?);
             drop((normed, k, v));
             if let (Some(layer), Some((context, keys))) = (&block.cross_attention, context) {
                 let attend = Attend { bias: None, causal: false, queries: segments, keys, dropout: p };
-                let normed = layer.norm(tape, &x)?;
+                let normed = layer.norm(tape, &mut stream)?;
                 let [k, v] = layer.keys_values(tape, context)?;
-                x = layer.forward(tape, &x, &normed, [&k, &v], &attend)?;
+                stream.add(layer.forward(tape, &normed, [&k, &v], &attend)?);
             }
-            x = block.feed_forward.forward(tape, &x, p)?;
+            block.feed_forward.forward(tape, &mut stream, p)?;
         }
-        Ok(dropout(tape, &self.final_norm(tape, &x)?, p, None)?)
+        Ok(dropout(tape, &self.final_norm(tape, &mut stream)?, p)?)
     }
 
-    pub fn final_norm(&self, tape: &Tape, x: &Traced) -> Result<Traced> {
-        Ok(rms_norm(tape, x, &self.final_layer_norm.value, self.epsilon)?)
+    pub fn final_norm(&self, tape: &Tape, stream: &mut Residual) -> Result<Traced> {
+        stream.norm(tape, &self.final_layer_norm, self.epsilon)
     }
 
     pub fn linears_mut(&mut self) -> Vec<&mut Linear> {

@@ -81,18 +81,18 @@ impl Tensors {
         self.index.get(name).map(|(_, shape)| shape.as_slice())
     }
 
-    /// Reads a tensor as f32.
+    /// Reads a tensor as `dtype`.
     ///
     /// # Errors
     /// If it is not there, or of a type that is no number.
-    pub fn get(&self, name: &str, device: &Device) -> Result<Tensor> {
+    pub fn get(&self, name: &str, device: &Device, dtype: DType) -> Result<Tensor> {
         let Some((file, _)) = self.index.get(name) else {
             let path = self.files.first().map(|(path, _)| path.clone()).unwrap_or_default();
             return Err(Error::Tensors { path, what: format!("there is no tensor {name}") });
         };
         let (path, map) = &self.files[*file];
         let view = parse(path, map)?.tensor(name).map_err(|error| broken(path, &error))?;
-        read(&view, device).map_err(|error| match error {
+        read(&view, device, dtype).map_err(|error| match error {
             Error::Tensors { what, .. } => {
                 Error::Tensors { path: path.clone(), what: format!("{name} is {what}") }
             }
@@ -116,13 +116,14 @@ fn broken(path: &Path, error: &safetensors::SafeTensorError) -> Error {
     Error::Tensors { path: path.to_path_buf(), what }
 }
 
-fn read(view: &TensorView, device: &Device) -> Result<Tensor> {
+fn read(view: &TensorView, device: &Device, wanted: DType) -> Result<Tensor> {
     let dtype = DType::try_from(view.dtype()).map_err(|_| Error::Tensors {
         path: PathBuf::new(),
         what: format!("{:?}, which is not read here", view.dtype()),
     })?;
-    let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), device)?;
-    Ok(tensor.to_dtype(DType::F32)?)
+    // Converted before it travels: a device has room for the result alone.
+    let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
+    Ok(tensor.to_dtype(wanted)?.to_device(device)?)
 }
 
 /// Writes tensors to `path`, through a file beside it that is then renamed.

@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::tensors::Tensors;
 use crate::{Error, Linear, Result, Weight};
@@ -11,13 +11,14 @@ use crate::{Error, Linear, Result, Weight};
 pub(crate) struct Weights {
     tensors: Tensors,
     device: Device,
+    dtype: DType,
     problems: RefCell<Vec<String>>,
 }
 
 impl Weights {
-    pub fn open(folder: &Path, device: &Device) -> Result<Self> {
+    pub fn open(folder: &Path, device: &Device, dtype: DType) -> Result<Self> {
         let tensors = Tensors::open_model(folder)?;
-        Ok(Self { tensors, device: device.clone(), problems: RefCell::default() })
+        Ok(Self { tensors, device: device.clone(), dtype, problems: RefCell::default() })
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -28,14 +29,14 @@ impl Weights {
         let name = name.into();
         let problem = match self.tensors.shape(&name) {
             Some(found) if found == shape => {
-                return Ok(Weight::new(&name, self.tensors.get(&name, &self.device)?));
+                return Ok(Weight::new(&name, self.tensors.get(&name, &self.device, self.dtype)?));
             }
             Some(found) => format!("{name}: shape {found:?}, expected {shape:?}"),
             None => format!("{name}: missing, expected {shape:?}"),
         };
         self.problems.borrow_mut().push(problem);
         // Stands in until `finish` refuses the checkpoint.
-        Ok(Weight::new(&name, Tensor::zeros(1, candle_core::DType::F32, &self.device)?))
+        Ok(Weight::new(&name, Tensor::zeros(1, self.dtype, &self.device)?))
     }
 
     pub fn linear(&self, name: impl Into<String>, output: usize, input: usize) -> Result<Linear> {

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use tallow_ops::Parameters;
 use tallow_t5::{folder, tensors};
@@ -18,8 +18,8 @@ pub struct Progress {
     pub best_loss: Option<f64>,
     /// The threads that the run's sums depend on.
     pub threads: usize,
-    /// The vector instructions that they depend on.
-    pub instructions: String,
+    /// What computed, as far as they depend on it: a CPU's vector instructions, or a GPU.
+    pub hardware: String,
 }
 
 /// A run's state after a step: parameters, moments, progress.
@@ -39,7 +39,7 @@ impl Checkpoint {
     pub fn restore(&self, parameters: &Parameters) -> Result<()> {
         let fail = |what: String| Error::Checkpoint { path: self.path.clone(), what };
         let tensors = tensors::Tensors::open([self.path.join("state.safetensors")])?;
-        let state = tensors.get("state", &Device::Cpu)?;
+        let state = tensors.get("state", &Device::Cpu, DType::F32)?;
         let (found, wanted) = (read_shapes(&self.path)?, shapes(parameters));
         if found != wanted {
             let other = found.iter().zip(&wanted).find(|(found, wanted)| found != wanted);

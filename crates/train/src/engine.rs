@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tallow_data::{Packed, Sample};
-use tallow_ops::{Composed, Cpu, Dest, Kernels, Parameters, Randomness, Tape};
+use tallow_ops::{Composed, Cpu, Dest, Kernels, Parameters, Randomness, Tape, number};
 use tallow_t5::{Batch, GenerationOptions, T5, generate};
 
 use crate::Result;
@@ -42,7 +42,11 @@ impl Engine {
         Self::new(Arc::new(Composed::new(device)), 1)
     }
 
-    fn new(kernels: Arc<dyn Kernels>, threads: usize) -> Self {
+    /// An engine of these kernels. Only those for the CPU take several threads.
+    ///
+    /// # Panics
+    /// If the system gives no threads.
+    pub fn new(kernels: Arc<dyn Kernels>, threads: usize) -> Self {
         let threads = threads.max(1);
         let pool = |threads: usize| {
             ThreadPoolBuilder::new().num_threads(threads).build().expect("the system gives threads")
@@ -60,8 +64,9 @@ impl Engine {
         self.shards.len()
     }
 
-    /// Adds the gradient of the sum of the rows' losses to `gradients`; returns that sum. `randomness` makes
-    /// the dropout of each shard; none drops nothing.
+    /// Adds the gradient of the sum of the rows' losses to `gradients`; returns that sum, in parts that are still
+    /// on the device: [`Engine::read`] fetches them. `randomness` makes the dropout of each shard; none drops
+    /// nothing.
     ///
     /// # Errors
     /// If the model fails.
@@ -73,22 +78,21 @@ impl Engine {
         smoothing: f64,
         randomness: Option<&(dyn Fn(u64) -> Randomness + Sync)>,
         gradients: &Tensor,
-    ) -> Result<f64> {
-        let shard = |index: u64, rows: &[&Sample], gradients: &Tensor| -> Result<f64> {
+    ) -> Result<Vec<Tensor>> {
+        let shard = |index: u64, rows: &[&Sample], gradients: &Tensor| -> Result<Tensor> {
             let kernels = self.kernels.clone();
             let tape = match randomness {
                 Some(randomness) => Tape::with_dropout(kernels, randomness(index)),
                 None => Tape::new(kernels),
             };
             let loss = model.loss(&tape, &self.batch(model, rows)?, smoothing)?;
-            let value = f64::from(loss.value().to_scalar::<f32>()?);
-            let one = loss.value().ones_like()?;
+            let (value, one) = (loss.value().clone(), loss.value().ones_like()?);
             tape.backward(loss, one, gradients)?;
             Ok(value)
         };
         let most = SHARD_BYTES / (4 * parameters.buffer_len()).max(1);
         if self.threads() == 1 || self.threads() > most.min(rows.len()) {
-            return self.all.install(|| shard(0, rows, gradients));
+            return Ok(vec![self.all.install(|| shard(0, rows, gradients))?]);
         }
         let shards = deal(model, rows, self.threads());
         // The first shard adds to the buffer itself, the others to their own.
@@ -98,24 +102,35 @@ impl Engine {
         for other in &rest {
             self.all.install(|| self.kernels.add(Dest::Add(gradients.clone()), other, 1.0))?;
         }
-        Ok(losses.into_iter().sum())
+        Ok(losses)
     }
 
-    /// The sum of the rows' losses, without dropout and label smoothing.
+    /// The sum of the rows' losses, without dropout and label smoothing, in parts as [`Engine::accumulate`]'s.
     ///
     /// # Errors
     /// If the model fails.
-    pub fn loss(&self, model: &T5, rows: &[&Sample]) -> Result<f64> {
-        let shard = |rows: &[&Sample]| -> Result<f64> {
+    pub fn loss(&self, model: &T5, rows: &[&Sample]) -> Result<Vec<Tensor>> {
+        let shard = |rows: &[&Sample]| -> Result<Tensor> {
             let tape = Tape::off(self.kernels.clone());
-            let loss = model.loss(&tape, &self.batch(model, rows)?, 0.0)?;
-            Ok(f64::from(loss.value().to_scalar::<f32>()?))
+            Ok(model.loss(&tape, &self.batch(model, rows)?, 0.0)?.value().clone())
         };
         if self.threads() > rows.len() {
-            return self.all.install(|| shard(rows));
+            return Ok(vec![self.all.install(|| shard(rows))?]);
         }
-        let losses = self.run(&deal(model, rows, self.threads()), |_, rows| shard(rows))?;
-        Ok(losses.into_iter().sum())
+        self.run(&deal(model, rows, self.threads()), |_, rows| shard(rows))
+    }
+
+    /// Fetches numbers from the device, all at once: the host waits for them a single time.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn read(&self, numbers: &[Tensor]) -> Result<Vec<f64>> {
+        if self.kernels.device().is_cpu() || numbers.is_empty() {
+            return Ok(numbers.iter().map(number).collect::<Result<_, _>>()?);
+        }
+        let flat =
+            numbers.iter().map(|x| x.reshape(1)?.to_dtype(DType::F32)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::cat(&flat, 0)?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
     }
 
     /// Generates an answer to each source, `batch` rows at a time on each thread; `done` hears how many rows
@@ -164,6 +179,8 @@ impl Engine {
     }
 
     fn batch(&self, model: &T5, rows: &[&Sample]) -> Result<Batch> {
+        // Here, since kernels on a device cannot report an id without making the host wait.
+        model.check_ids(rows.iter().flat_map(|row| row.source.iter().chain(&row.target)))?;
         let source = Packed::new(rows.iter().map(|row| &row.source));
         let target = Packed::new(rows.iter().map(|row| &row.target));
         let (start, device) = (model.config.decoder_start_token_id, self.kernels.device());

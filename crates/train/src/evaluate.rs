@@ -17,13 +17,13 @@ const LOSS_TOKENS: usize = 4096;
 pub fn mean_loss(engine: &Engine, model: &T5, rows: &[Sample]) -> Result<f64> {
     let lengths = rows.iter().map(Sample::lengths).collect();
     let batches = Batches::new(lengths, BatchOptions::evaluation(BatchSize::Tokens(LOSS_TOKENS)), 0)?;
-    let (mut sum, mut tokens) = (0.0, 0);
+    let (mut losses, mut tokens) = (Vec::new(), 0);
     for batch in batches.epoch(0) {
         let samples: Vec<&Sample> = batch.iter().map(|&row| &rows[row]).collect();
-        sum += engine.loss(model, &samples)?;
+        losses.extend(engine.loss(model, &samples)?);
         tokens += samples.iter().map(|row| row.target.len()).sum::<usize>();
     }
-    Ok(sum / tokens as f64)
+    Ok(engine.read(&losses)?.into_iter().sum::<f64>() / tokens as f64)
 }
 
 /// One row's generated text.

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tallow_data::Sample;
-use tallow_ops::{Randomness, Update};
+use tallow_ops::{Randomness, Update, number};
 use tallow_peft::Adapted;
 
 use crate::{
@@ -60,8 +60,8 @@ impl Trainer<'_> {
         if options.warmup_steps >= total {
             return Err(Error::WarmUp { steps: options.warmup_steps, total });
         }
-        let (threads, instructions) = (self.engine.threads(), tallow_ops::instructions().to_owned());
-        let mut progress = Progress { threads, instructions, ..Progress::default() };
+        let (threads, hardware) = (self.engine.threads(), self.engine.kernels().hardware());
+        let mut progress = Progress { threads, hardware, ..Progress::default() };
         if let Some(start) = start {
             start.restore(&self.adapted.parameters)?;
             progress.step = start.progress.step;
@@ -80,28 +80,15 @@ impl Trainer<'_> {
         while progress.step < total {
             let begin = Instant::now();
             let micro: Vec<(usize, Vec<usize>)> = steps.by_ref().take(options.accumulation).collect();
-            let mut report = self.gradients(progress.step, &micro, &gradients, good.as_ref())?;
-            report.learning_rate =
+            let learning_rate =
                 options.learning_rate * options.schedule.factor(progress.step, options.warmup_steps, total);
-            let target_tokens: usize =
-                micro.iter().flat_map(|(_, rows)| rows).map(|&row| self.rows[row].target.len()).sum();
-            let clip = match options.max_grad_norm {
-                0.0 => 1.0,
-                // torch's clip_grad_norm_ adds this epsilon.
-                most => (most / (report.grad_norm + 1e-6)).min(1.0),
-            };
+            let mut report = self.step(progress.step, &micro, learning_rate, &gradients, good.as_ref())?;
             progress.step += 1;
-            let update = Update {
-                step: progress.step as u64,
-                learning_rate: report.learning_rate,
-                gradient_scale: clip / target_tokens as f64,
-            };
-            let kernels = self.engine.kernels();
-            options.adamw().step(&**kernels, &self.adapted.parameters, &gradients, update)?;
             report.time = begin.elapsed();
             for observer in observers.iter_mut() {
                 observer.step(&report, total)?;
             }
+            let kernels = self.engine.kernels();
             let due = |every: usize| every > 0 && progress.step.is_multiple_of(every);
             let (evaluate, write) = (due(options.evaluate_every), due(options.checkpoint_every));
             let last = progress.step == total;
@@ -109,7 +96,7 @@ impl Trainer<'_> {
             // What is measured or written is checked first: a finite gradient can still throw a parameter out
             // of range.
             if (evaluate || write || last || stopped)
-                && !kernels.sum_of_squares(self.adapted.parameters.state())?.is_finite()
+                && !number(&kernels.sum_of_squares(self.adapted.parameters.state())?)?.is_finite()
             {
                 return Err(self.non_finite(progress.step, "update", &micro, good.as_ref()));
             }
@@ -139,33 +126,44 @@ impl Trainer<'_> {
         Ok(Outcome::Finished(progress))
     }
 
-    /// Accumulates one step's gradients, unscaled: the report's loss and norm are of the mean.
-    fn gradients(
+    /// One step, from the rows to the parameters. The host reads its figures back once, when all of it is under
+    /// way; a step whose gradients are not finite has left the parameters as they were.
+    fn step(
         &self,
         step: usize,
         micro: &[(usize, Vec<usize>)],
+        learning_rate: f64,
         gradients: &candle_core::Tensor,
         good: Option<&PathBuf>,
     ) -> Result<StepReport> {
-        let (mut loss, mut target_tokens, mut tokens) = (0.0, 0, 0);
+        let (options, parameters) = (self.options, &self.adapted.parameters);
+        let (mut figures, mut target_tokens, mut tokens) = (Vec::new(), 0, 0);
         for (index, (_, rows)) in micro.iter().enumerate() {
             let samples: Vec<&Sample> = rows.iter().map(|&row| &self.rows[row]).collect();
             let (seed, batch) = (self.seed, (index as u64) << 32);
             let stream = move |shard: u64| Randomness::new(seed, step as u64, batch | shard);
-            loss += self.engine.accumulate(
+            figures.extend(self.engine.accumulate(
                 &self.adapted.model,
-                &self.adapted.parameters,
+                parameters,
                 &samples,
-                self.options.label_smoothing,
+                options.label_smoothing,
                 Some(&stream),
                 gradients,
-            )?;
+            )?);
             target_tokens += samples.iter().map(|row| row.target.len()).sum::<usize>();
             tokens += samples.iter().map(|row| row.source.len() + row.target.len()).sum::<usize>();
         }
-        let squares = self.engine.kernels().sum_of_squares(gradients)?;
+        let update = Update {
+            step: step as u64 + 1,
+            learning_rate,
+            gradient_scale: 1.0 / target_tokens as f64,
+            max_grad_norm: options.max_grad_norm,
+        };
+        figures.push(options.adamw().step(&**self.engine.kernels(), parameters, gradients, update)?);
+        let mut figures = self.engine.read(&figures)?;
+        let squares = figures.pop().unwrap_or_default();
         let grad_norm = squares.sqrt() / target_tokens as f64;
-        let loss = loss / target_tokens as f64;
+        let loss = figures.into_iter().sum::<f64>() / target_tokens as f64;
         let what = match (loss.is_finite(), grad_norm.is_finite()) {
             (false, _) => "loss",
             (true, false) => "gradient",
@@ -176,7 +174,7 @@ impl Trainer<'_> {
                     epoch,
                     loss,
                     grad_norm,
-                    learning_rate: 0.0,
+                    learning_rate,
                     tokens,
                     time: std::time::Duration::ZERO,
                 });

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
+use candle_core::DType;
 use serde::Deserialize;
 use serde_json::json;
 use tallow_data::Sample;
@@ -10,10 +10,10 @@ use tallow_ops::trace;
 use tallow_ops::{AdamW, Update};
 use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::T5;
-use tallow_train::Engine;
 
 use crate::args::BenchArguments;
-use crate::config::{Problems, threads};
+use crate::compute::Compute;
+use crate::config::{ComputeOptions, Problems, threads};
 use crate::data::{adapt, model};
 use crate::progress;
 
@@ -31,11 +31,13 @@ impl Batch {
 }
 
 pub fn run(arguments: &BenchArguments) -> Result<()> {
-    let base = model(&arguments.model)?;
+    let options = arguments.compute.over(ComputeOptions::default());
+    let compute = Compute::open(&options, threads(arguments.threads))?;
+    let dtype = if arguments.full { DType::F32 } else { compute.dtype };
+    let base = model(&arguments.model, compute.device(), dtype)?;
     let batches = read(&arguments.batches, &base)?;
-    let adapted = adapted(base, arguments)?;
-    let threads = threads(arguments.threads);
-    let engine = Engine::cpu(threads);
+    let adapted = adapted(base, arguments, compute.dtype)?;
+    let engine = &compute.engine;
     let gradients = adapted.parameters.gradients()?;
     // The peer's optimiser: AdamW without decay, the gradient clipped to norm 1, no dropout.
     let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
@@ -44,16 +46,20 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     for step in 0..arguments.warmup + arguments.steps {
         let rows: Vec<&Sample> = batches[step % batches.len()].iter().collect();
         if arguments.trace && step == arguments.warmup {
-            trace::start();
+            trace::start(engine.kernels().clock());
         }
         let begin = Instant::now();
         let count = rows.iter().map(|row| row.target.len()).sum::<usize>() as f64;
         let loss = engine.accumulate(&adapted.model, &adapted.parameters, &rows, 0.0, None, &gradients)?;
-        let norm = engine.kernels().sum_of_squares(&gradients)?.sqrt() / count;
-        let gradient_scale = (1.0 / (norm + 1e-6)).min(1.0) / count;
-        let update = Update { step: step as u64 + 1, learning_rate: arguments.lr, gradient_scale };
+        let update = Update {
+            step: step as u64 + 1,
+            learning_rate: arguments.lr,
+            gradient_scale: 1.0 / count,
+            max_grad_norm: 1.0,
+        };
         adamw.step(&**engine.kernels(), &adapted.parameters, &gradients, update)?;
-        losses.push(loss / count);
+        // Every step's loss is read back, as the peer does.
+        losses.push(engine.read(&loss)?.into_iter().sum::<f64>() / count);
         if step >= arguments.warmup {
             let elapsed = begin.elapsed().as_secs_f64();
             let tokens: usize = rows.iter().map(|row| row.source.len() + row.target.len()).sum();
@@ -66,15 +72,15 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
         }
     }
     if arguments.trace {
-        report(arguments.steps, threads, seconds);
+        report(arguments.steps, engine.threads(), seconds);
     }
     rates.sort_by(f64::total_cmp);
     let round = |x: f64, digits: i32| (x * 10f64.powi(digits)).round() / 10f64.powi(digits);
     let result = json!({
         "peer": "tallow",
         "torch": null,
-        "device": "cpu",
-        "dtype": "float32",
+        "device": if compute.device().is_cpu() { "cpu".to_owned() } else { engine.kernels().hardware() },
+        "dtype": if compute.dtype == DType::F32 { "float32" } else { "bfloat16" },
         "attn": "segments",
         "compile": false,
         "steps": arguments.steps,
@@ -82,7 +88,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
         "real_tokens_per_s": round(real as f64 / seconds, 1),
         "padded_tokens_per_s": round(padded as f64 / seconds, 1),
         "median_real_tokens_per_s": round(rates[rates.len() / 2], 1),
-        "peak_memory_mb": peak_memory().map(|bytes| (bytes as f64 / 1e6).round() as u64),
+        "peak_memory_mb": compute.peak_memory().map(|bytes| (bytes as f64 / 1e6).round() as u64),
         "trainable": adapted.parameters.trainable(),
         "losses": losses,
     });
@@ -117,7 +123,7 @@ fn read(path: &Path, model: &T5) -> Result<Vec<Vec<Sample>>> {
     Ok(batches)
 }
 
-fn adapted(base: T5, arguments: &BenchArguments) -> Result<Adapted> {
+fn adapted(base: T5, arguments: &BenchArguments, dtype: DType) -> Result<Adapted> {
     if let Some(folder) = &arguments.adapter {
         return adapt(base, folder);
     }
@@ -129,7 +135,7 @@ fn adapted(base: T5, arguments: &BenchArguments) -> Result<Adapted> {
     };
     let method = if arguments.full { Method::Full(FullOptions {}) } else { Method::Lora(lora) };
     Problems::refuse("the fresh adapter", method.problems())?;
-    Ok(inject(base, &method, Initial::Seed(0), &Device::Cpu)?)
+    Ok(inject(base, &method, Initial::Seed(0), dtype)?)
 }
 
 /// Prints milliseconds of wall time and GFLOP/s by operation; threads run side by side.
@@ -137,17 +143,18 @@ fn report(steps: usize, threads: usize, seconds: f64) {
     let costs = trace::stop();
     let wall = seconds * 1e3 / steps as f64;
     eprintln!(
-        "{:<9} {:<14} {:>6} {:>9} {:>6} {:>9}",
-        "phase", "operation", "calls", "ms/step", "share", "GFLOP/s"
+        "{:<9} {:<14} {:>6} {:>8} {:>9} {:>6} {:>9}",
+        "phase", "operation", "calls", "launches", "ms/step", "share", "GFLOP/s"
     );
     let (mut sum, mut flops) = (0.0, 0);
     for ((phase, name), cost) in costs {
         let busy = cost.time.as_secs_f64();
         let ms = busy * 1e3 / (steps * threads) as f64;
         eprintln!(
-            "{:<9} {name:<14} {:>6} {ms:>9.2} {:>5.1}% {:>9.1}",
+            "{:<9} {name:<14} {:>6} {:>8} {ms:>9.2} {:>5.1}% {:>9.1}",
             format!("{phase:?}").to_lowercase(),
             cost.calls / steps as u64,
+            cost.launches / steps as u64,
             100.0 * ms / wall,
             cost.flops as f64 * threads as f64 / busy / 1e9,
         );
@@ -159,11 +166,4 @@ fn report(steps: usize, threads: usize, seconds: f64) {
         "{wall:.1} ms a step, {sum:.1} of them in operations; {:.1} GFLOP of products, {rate:.1} GFLOP/s",
         flops as f64 / 1e9 / steps as f64
     );
-}
-
-/// The process's highest resident set so far, in bytes, where the system tells.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }

@@ -1,8 +1,8 @@
 use anyhow::{Result, bail};
-use tallow_train::Engine;
 
 use super::train::{lines, measure};
 use crate::args::EvaluateArguments;
+use crate::compute::Compute;
 use crate::config::load;
 use crate::data::{adapt, check_vocabulary, held_out, model, tokenizer, trained};
 use crate::progress;
@@ -15,9 +15,11 @@ pub fn run(arguments: &EvaluateArguments) -> Result<()> {
     if config.evaluation.rows > 0 {
         rows.truncate(config.evaluation.rows);
     }
+    let compute = Compute::open(&config.compute(), config.threads())?;
+    let base = || model(&config.model.path, compute.device(), compute.dtype);
     let model = match &arguments.adapter {
-        Some(folder) => adapt(model(&config.model.path)?, folder)?.model,
-        None if arguments.base => model(&config.model.path)?,
+        Some(folder) => adapt(base()?, folder)?.model,
+        None if arguments.base => base()?,
         None => {
             let run = RunFolder::at(&config);
             let own = run.trained(&config);
@@ -25,12 +27,11 @@ pub fn run(arguments: &EvaluateArguments) -> Result<()> {
                 bail!("{} is not there: train first, or give --adapter DIR or --base", own.display());
             }
             run.check_trained_as(&config)?;
-            trained(&config, &own)?
+            trained(&config, &own, &compute)?
         }
     };
     check_vocabulary(&tokenizer, &config.model, &model)?;
-    let engine = Engine::cpu(config.threads());
-    let (answers, evaluation) = measure(&config, &engine, &model, &tokenizer, &rows, "generated")?;
+    let (answers, evaluation) = measure(&config, &compute.engine, &model, &tokenizer, &rows, "generated")?;
     if let Some(path) = &arguments.predictions {
         write(path, &lines(&answers)?)?;
     }

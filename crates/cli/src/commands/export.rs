@@ -1,4 +1,5 @@
 use anyhow::{Result, bail};
+use candle_core::{DType, Device};
 
 use crate::args::ExportArguments;
 use crate::config::ModelOptions;
@@ -25,7 +26,7 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
         }
         _ => bail!("give --run DIR, or --model DIR and --adapter DIR"),
     };
-    let adapted = adapt(model(&base.path)?, &adapter)?;
+    let adapted = adapt(model(&base.path, &Device::Cpu, DType::F32)?, &adapter)?;
     tallow_t5::save(&adapted.model, &base.path, base.tokenizer.as_deref(), &arguments.out)?;
     say(&format!("wrote {out}"));
     Ok(())

@@ -3,9 +3,9 @@ use std::io::{IsTerminal, Read};
 use anyhow::{Context, Result, bail};
 use tallow_data::{Prompts, Targets, TemplateSet, holds_rows, read_rows};
 use tallow_t5::GenerationOptions;
-use tallow_train::Engine;
 
 use crate::args::GenerateArguments;
+use crate::compute::Compute;
 use crate::config::{Config, ModelOptions, Problems, threads};
 use crate::data::{adapt, check_vocabulary, model, tokenizer, trained};
 use crate::progress;
@@ -23,15 +23,18 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
     let tokenizer = tokenizer(&base)?;
     let prompts = prompts(arguments, config)?;
 
+    let threads = threads(arguments.threads.or(config.map(|run| run.threads)).unwrap_or(0));
+    let options_of_run = config.map(Config::compute).unwrap_or_default();
+    let compute = Compute::open(&arguments.compute.over(options_of_run), threads)?;
+    let plain = || model(&base.path, compute.device(), compute.dtype);
     let model = match (&run, &arguments.adapter) {
-        (Some((folder, config)), _) => trained(config, &folder.trained(config))?,
-        (None, Some(folder)) => adapt(model(&base.path)?, folder)?.model,
-        (None, None) => model(&base.path)?,
+        (Some((folder, config)), _) => trained(config, &folder.trained(config), &compute)?,
+        (None, Some(folder)) => adapt(plain()?, folder)?.model,
+        (None, None) => plain()?,
     };
     check_vocabulary(&tokenizer, &base, &model)?;
     let limit = arguments.max_source_tokens.or(config.map(|run| run.task().max_source_tokens)).unwrap_or(512);
     let batch_size = arguments.batch_size.or(config.map(|run| run.evaluation.batch_size)).unwrap_or(16);
-    let threads = threads(arguments.threads.or(config.map(|run| run.threads)).unwrap_or(0));
     let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
     let encoded = tokenizer.encode_batch(&texts, limit)?;
     let sources: Vec<&[u32]> = encoded.iter().map(|source| source.ids.as_slice()).collect();
@@ -39,7 +42,7 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
     progress::say_cut(cut, prompts.len(), limit);
     let bar = progress::rows(sources.len(), "prompts");
     let done = |rows: usize| bar.inc(rows as u64);
-    let answers = Engine::cpu(threads).generate(&model, &sources, &options, batch_size, &done)?;
+    let answers = compute.engine.generate(&model, &sources, &options, batch_size, &done)?;
     bar.finish_and_clear();
     for ids in answers {
         progress::print(&tokenizer.decode(&ids)?)?;

@@ -1,5 +1,4 @@
 use anyhow::{Context, Result};
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use tallow_data::{Example, Tokenizer};
 use tallow_peft::{Adapted, Initial, inject};
@@ -9,6 +8,7 @@ use tallow_train::{
 };
 
 use crate::args::TrainArguments;
+use crate::compute::Compute;
 use crate::config::{Config, load};
 use crate::data::{Task, check_vocabulary, model, tokenizer, trained};
 use crate::progress::{self, Bar, say};
@@ -30,15 +30,16 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let folder = RunFolder::find(&config, arguments.resume)?;
     let tokenizer = tokenizer(&config.model)?;
     let task = Task::load(&config, &tokenizer, &say)?;
-    let base = model(&config.model.path)?;
+    let compute = Compute::open(&config.compute(), config.threads())?;
+    let base = model(&config.model.path, compute.device(), compute.loads_in(&config.method))?;
     check_vocabulary(&tokenizer, &config.model, &base)?;
-    let mut adapted = inject(base.clone(), &config.method, Initial::Seed(config.seed), &Device::Cpu)?;
-    let engine = Engine::cpu(config.threads());
-    let (trainable, all, threads) = (adapted.parameters.trainable(), parameters(&base), engine.threads());
+    let mut adapted = inject(base.clone(), &config.method, Initial::Seed(config.seed), compute.dtype)?;
+    let engine = &compute.engine;
+    let (trainable, all) = (adapted.parameters.trainable(), parameters(&base));
     let share = 100.0 * trainable as f64 / all as f64;
-    let plural = if threads == 1 { "" } else { "s" };
     say(&format!(
-        "{trainable} trainable parameters on a base of {all} ({share:.2}%), {threads} thread{plural}"
+        "{trainable} trainable parameters on a base of {all} ({share:.2}%), {}",
+        compute.describe()
     ));
 
     if !arguments.resume {
@@ -53,7 +54,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let before_rows = config.evaluation.before_rows.min(rows);
     if before_rows > 0 && figures.before.is_none() {
         let rows = &task.held_out[..before_rows];
-        let (_, evaluation) = measure(&config, &engine, &base, &tokenizer, rows, "before training")?;
+        let (_, evaluation) = measure(&config, engine, &base, &tokenizer, rows, "before training")?;
         figures.before = Some(evaluation);
         write_figures(&folder, &figures)?;
     }
@@ -63,10 +64,10 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let model = match arguments.resume && place.is_dir() {
         true => {
             say(&format!("{} is trained already", place.display()));
-            trained(&config, &place)?
+            trained(&config, &place, &compute)?
         }
         false => {
-            let best = train(&mut adapted, &config, &engine, &task, &folder, &interrupt)?;
+            let best = train(&mut adapted, &config, engine, &task, &folder, &interrupt)?;
             adapted.save(&place, &config.model.path, config.model.tokenizer.as_deref())?;
             match best {
                 Some(step) => say(&format!(
@@ -83,7 +84,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         return Ok(());
     }
     let rows = &task.held_out[..rows];
-    let (found, evaluation) = measure(&config, &engine, &model, &tokenizer, rows, "after training")?;
+    let (found, evaluation) = measure(&config, engine, &model, &tokenizer, rows, "after training")?;
     figures.after_same_rows = match before_rows > 0 && before_rows < found.len() {
         true => Some(score(&found[..before_rows], &config.evaluation.scores)?),
         false => None,
@@ -146,20 +147,18 @@ fn parameters(model: &T5) -> usize {
     model.clone().weights_mut().into_iter().map(|weight| weight.value.value().elem_count()).sum()
 }
 
-/// Sums follow the threads and the width of the vectors, and rows drop by the thread they are dealt to.
+/// Sums follow the threads and the hardware, and rows drop by the thread they are dealt to.
 fn warn_of_machine(start: &Checkpoint, engine: &Engine) {
-    let Progress { threads, instructions, .. } = &start.progress;
+    let Progress { threads, hardware, .. } = &start.progress;
     if *threads != engine.threads() {
         let now = engine.threads();
         say(&format!(
             "the run had {threads} threads and now has {now}: from here on it is not the run that never stopped"
         ));
     }
-    let now = tallow_ops::instructions();
-    if instructions != now {
-        say(&format!(
-            "the run was computed with {instructions} and goes on with {now}: last bits will differ"
-        ));
+    let now = engine.kernels().hardware();
+    if *hardware != now {
+        say(&format!("the run was computed with {hardware} and goes on with {now}: last bits will differ"));
     }
 }
 

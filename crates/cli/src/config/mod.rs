@@ -1,5 +1,6 @@
 //! The config file of a run.
 
+mod compute;
 mod load;
 mod problems;
 mod template;
@@ -11,6 +12,7 @@ use tallow_peft::Method;
 use tallow_t5::GenerationOptions;
 use tallow_train::{Scores, TrainingOptions};
 
+pub use compute::{ComputeOptions, KernelChoice, Place, Precision};
 pub use load::load;
 pub use problems::Problems;
 pub use template::TemplateChoice;
@@ -30,6 +32,18 @@ pub struct Config {
     /// Threads; 0 takes all cores.
     #[serde(default)]
     pub threads: usize,
+    /// Where it computes: `auto`, `cpu`, `cuda:0`, `metal`.
+    #[serde(default)]
+    pub device: Place,
+    /// In which type: `auto`, `f32`, `bf16`.
+    #[serde(default)]
+    pub dtype: Precision,
+    /// On a GPU, round the operands of f32 products to TF32.
+    #[serde(default)]
+    pub tf32: bool,
+    /// Which kernels compute on a GPU: `verified`, `all`, `composed`.
+    #[serde(default)]
+    pub kernels: KernelChoice,
     /// The base model.
     pub model: ModelOptions,
     /// How it is fine-tuned.
@@ -158,6 +172,12 @@ impl Config {
     /// The threads to use.
     pub fn threads(&self) -> usize {
         threads(self.threads)
+    }
+
+    /// Where and how to compute.
+    pub fn compute(&self) -> ComputeOptions {
+        let Self { device, dtype, tf32, kernels, .. } = *self;
+        ComputeOptions { device, dtype, tf32, kernels }
     }
 
     /// What is wrong with the values, by key.

@@ -2,6 +2,8 @@
 
 mod composed;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 
 use candle_core::Tensor;
 
@@ -28,8 +30,11 @@ pub struct Update {
     pub step: u64,
     /// The learning rate of this step.
     pub learning_rate: f64,
-    /// Multiplies the gradients first: clipping.
+    /// Multiplies the gradients first: 1 / tokens makes a sum a mean.
     pub gradient_scale: f64,
+    /// The most that the norm of the scaled gradients may be: longer ones are shortened, as torch's
+    /// `clip_grad_norm_` does. 0 for any length.
+    pub max_grad_norm: f64,
 }
 
 /// A range of the buffer with one rate and decay.
@@ -54,25 +59,55 @@ pub struct Step {
     pub second_scale: f64,
     /// Multiplies the gradients first.
     pub gradient_scale: f64,
+    /// The most that the norm of the scaled gradients may be; 0 for any.
+    pub max_grad_norm: f64,
+}
+
+impl Step {
+    /// What multiplies the gradients, from the sum of their squares; none if that is not finite.
+    pub fn factor(&self, squares: f64) -> Option<f64> {
+        if !squares.is_finite() {
+            return None;
+        }
+        let norm = squares.sqrt() * self.gradient_scale;
+        // torch's clip_grad_norm_ adds this epsilon.
+        let clip = if self.max_grad_norm > 0.0 { (self.max_grad_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        Some(clip * self.gradient_scale)
+    }
+}
+
+/// What one step reads and writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffers<'a> {
+    /// [p | m | v] (3 n), f32.
+    pub state: &'a Tensor,
+    /// (n), f32.
+    pub gradients: &'a Tensor,
+    /// The sum of squares of the gradients, as [`AdamWKernel::sum_of_squares`] gives it.
+    pub squares: &'a Tensor,
+    /// The parameters as the model reads them (n), where that is not p itself.
+    pub compute: Option<&'a Tensor>,
 }
 
 /// The raw optimiser.
 pub trait AdamWKernel {
-    /// One step over `state` [p | m | v] (3 n), in place, from `gradients` (n), which it leaves zeroed.
+    /// One step over p, m and v in place, which leaves the gradients zeroed and the compute copy up to date. Where
+    /// the sum of squares is not finite, nothing but the gradients changes.
     ///
     /// # Errors
     /// If the buffers cannot be written.
-    fn adamw(&self, state: &Tensor, gradients: &Tensor, ranges: &[Range], step: Step) -> Result<()>;
+    fn adamw(&self, buffers: Buffers, ranges: &[Range], step: Step) -> Result<()>;
 
-    /// The sum of squares of a vector, in f64.
+    /// The sum of squares of an f32 vector, one number on the device; it is not finite if one of them is not.
     ///
     /// # Errors
     /// If x cannot be read.
-    fn sum_of_squares(&self, x: &Tensor) -> Result<f64>;
+    fn sum_of_squares(&self, x: &Tensor) -> Result<Tensor>;
 }
 
 impl AdamW {
-    /// Steps all `parameters` by `gradients`, and zeroes these.
+    /// Steps all `parameters` by `gradients`, and zeroes these; gives the sum of their squares, unscaled. Nothing
+    /// is read back from the device; a step whose gradients are not finite leaves the parameters as they are.
     ///
     /// # Errors
     /// If the buffers cannot be written.
@@ -82,7 +117,7 @@ impl AdamW {
         parameters: &Parameters,
         gradients: &Tensor,
         update: Update,
-    ) -> Result<()> {
+    ) -> Result<Tensor> {
         let _span = trace::update("adamw");
         let power = |beta: f64| 1.0 - beta.powf(update.step as f64);
         let (first, second) = (power(self.beta1), power(self.beta2));
@@ -98,8 +133,11 @@ impl AdamW {
                 _ => ranges.push(range),
             }
         }
-        let step =
-            Step { adamw: *self, second_scale: 1.0 / second.sqrt(), gradient_scale: update.gradient_scale };
-        kernels.adamw(parameters.state(), gradients, &ranges, step)
+        let Update { gradient_scale, max_grad_norm, .. } = update;
+        let step = Step { adamw: *self, second_scale: 1.0 / second.sqrt(), gradient_scale, max_grad_norm };
+        let squares = kernels.sum_of_squares(gradients)?;
+        let (state, compute) = (parameters.state(), parameters.compute_copy());
+        kernels.adamw(Buffers { state, gradients, squares: &squares, compute }, &ranges, step)?;
+        Ok(squares)
     }
 }

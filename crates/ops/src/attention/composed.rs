@@ -1,9 +1,9 @@
 use std::ops::Range;
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 
 use super::{AttentionGradients, AttentionKernel, AttentionLayout, AttentionSaved, reach};
-use crate::composed::Composed;
+use crate::composed::{Composed, wide};
 use crate::{Mask, Result};
 
 /// One row of the batch.
@@ -14,11 +14,11 @@ struct Segment<'a> {
 }
 
 impl Segment<'_> {
-    /// Rows `range` of x (n, heads width) as (heads, rows, width).
+    /// Rows `range` of x (n, heads width) as (heads, rows, width), f32.
     fn heads(&self, x: &Tensor, range: &Range<usize>) -> Result<Tensor> {
         let (heads, inner) = (self.layout.heads, x.dim(1)?);
         let rows = x.narrow(0, range.start, range.len())?;
-        Ok(rows.reshape((range.len(), heads, inner / heads))?.transpose(0, 1)?.contiguous()?)
+        wide(&rows.reshape((range.len(), heads, inner / heads))?.transpose(0, 1)?.contiguous()?)
     }
 
     fn position(&self, query: usize) -> usize {
@@ -86,7 +86,7 @@ impl AttentionKernel for Composed {
         mask: Option<Mask>,
     ) -> Result<(Tensor, Tensor)> {
         let y = q.zeros_like()?;
-        let lse = Tensor::zeros((q.dim(0)?, layout.heads), q.dtype(), q.device())?;
+        let lse = Tensor::zeros((q.dim(0)?, layout.heads), DType::F32, q.device())?;
         for segment in segments(layout).filter(|segment| !segment.queries.is_empty()) {
             let q_heads = segment.heads(q, &segment.queries)?;
             let scores = segment.scores(&q_heads, &segment.heads(k, &segment.keys)?, bias)?;
@@ -98,7 +98,7 @@ impl AttentionKernel for Composed {
                 p = (&p * segment.factors(mask, q.dim(0)?, &p)?)?;
             }
             let rows = join(&p.matmul(&segment.heads(v, &segment.keys)?)?)?;
-            y.slice_set(&rows, 0, segment.queries.start)?;
+            y.slice_set(&rows.to_dtype(y.dtype())?, 0, segment.queries.start)?;
             lse.slice_set(&join(&(max + sum.log()?)?)?, 0, segment.queries.start)?;
         }
         Ok((y, lse))
@@ -114,6 +114,9 @@ impl AttentionKernel for Composed {
         let [q, k, v] = saved.qkv;
         let rows = q.dim(0)?;
         let (dq, dk, dv) = (q.zeros_like()?, k.zeros_like()?, v.zeros_like()?);
+        let put = |to: &Tensor, heads: Tensor, start: usize| -> Result<()> {
+            Ok(to.slice_set(&join(&heads)?.to_dtype(to.dtype())?, 0, start)?)
+        };
         let mut dbias = saved.bias.map(Tensor::zeros_like).transpose()?;
         for segment in segments(layout).filter(|segment| !segment.queries.is_empty()) {
             let [q, dy] = [q, dy].map(|x| segment.heads(x, &segment.queries));
@@ -130,11 +133,11 @@ impl AttentionKernel for Composed {
             }
             let mean = (&p * &dp)?.sum_keepdim(D::Minus1)?;
             let ds = (p * dp.broadcast_sub(&mean)?)?;
-            dq.slice_set(&join(&ds.matmul(&k)?)?, 0, segment.queries.start)?;
+            put(&dq, ds.matmul(&k)?, segment.queries.start)?;
             let ds_t = ds.transpose(1, 2)?.contiguous()?;
-            dk.slice_set(&join(&ds_t.matmul(&q)?)?, 0, segment.keys.start)?;
+            put(&dk, ds_t.matmul(&q)?, segment.keys.start)?;
             let p_t = dropped.transpose(1, 2)?.contiguous()?;
-            dv.slice_set(&join(&p_t.matmul(&dy)?)?, 0, segment.keys.start)?;
+            put(&dv, p_t.matmul(&dy)?, segment.keys.start)?;
             if let (Some(bias), true) = (dbias.as_mut(), wanted[3]) {
                 let flat = ds.reshape((layout.heads, ()))?;
                 *bias = bias.index_add(&segment.distances(bias)?, &flat, 1)?;

@@ -2,6 +2,11 @@
 
 mod composed;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::Plans;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -83,7 +88,7 @@ pub(crate) fn reach(bias: &Tensor) -> Result<usize> {
 pub struct AttentionGradients {
     /// Of q, k and v.
     pub qkv: [Option<Tensor>; 3],
-    /// Of the bias table.
+    /// Of the bias table, f32.
     pub bias: Option<Tensor>,
 }
 
@@ -91,17 +96,17 @@ pub struct AttentionGradients {
 pub struct AttentionSaved<'a> {
     /// q, k and v.
     pub qkv: [&'a Tensor; 3],
-    /// The bias table (heads, 2 reach - 1).
+    /// The bias table (heads, 2 reach - 1), f32.
     pub bias: Option<&'a Tensor>,
     /// What is dropped of the probabilities.
     pub mask: Option<Mask>,
-    /// The log-sum-exp of each query's scores, (n_q, heads).
+    /// The log-sum-exp of each query's scores, (n_q, heads), f32.
     pub log_sum_exp: &'a Tensor,
 }
 
 /// Raw attention and its gradients, of tensors and a layout that [`attention`] has checked.
 pub trait AttentionKernel {
-    /// y (n_q, heads width), and the log-sum-exp of each query's scores (n_q, heads).
+    /// y (n_q, heads width), and the log-sum-exp of each query's scores (n_q, heads), f32.
     ///
     /// # Errors
     /// If the tensors cannot be read.
@@ -129,7 +134,7 @@ pub trait AttentionKernel {
 /// y = drop(softmax(q k^T + bias)) v by segment and head: q (n_q, heads width), k, v (n_k, heads width) ->
 /// (n_q, heads width). T5 has no 1/sqrt(width).
 ///
-/// `bias` is a table (heads, 2 reach - 1) by distance, key minus query plus reach - 1; query i of a segment
+/// `bias` is an f32 table (heads, 2 reach - 1) by distance, key minus query plus reach - 1; query i of a segment
 /// stands at n_k - n_q + i. `dropout` is the probability that a probability is dropped in training. No
 /// (n_q, n_k) matrix is kept: backward computes the probabilities again from a log-sum-exp a row and head.
 /// Rows of q outside every segment get zeros.

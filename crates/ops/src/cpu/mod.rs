@@ -27,6 +27,10 @@ impl Kernels for Cpu {
     fn device(&self) -> &Device {
         &Device::Cpu
     }
+
+    fn hardware(&self) -> String {
+        instructions().to_owned()
+    }
 }
 
 /// Values to a task: large enough to hide the scheduling, small enough for the second-level cache.

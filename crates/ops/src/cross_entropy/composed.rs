@@ -1,7 +1,7 @@
 use candle_core::{D, DType, Tensor};
 
 use super::{CrossEntropyKernel, CrossEntropyResult, Wanted};
-use crate::composed::Composed;
+use crate::composed::{Composed, wide};
 use crate::{Error, Result};
 
 /// Rows whose logits exist at a time.
@@ -22,12 +22,13 @@ impl CrossEntropyKernel for Composed {
         }
         let mut loss = Tensor::zeros((), DType::F32, hidden.device())?;
         let mut dhidden = Vec::new();
-        let mut dhead = wanted.head.then(|| head.zeros_like()).transpose()?;
+        let mut dhead =
+            wanted.head.then(|| Tensor::zeros(head.shape(), DType::F32, head.device())).transpose()?;
         for start in (0..m).step_by(CHUNK) {
             let rows = CHUNK.min(m - start);
             let x = hidden.narrow(0, start, rows)?;
             let labels = labels.narrow(0, start, rows)?.reshape((rows, 1))?;
-            let logits = x.matmul(&head.t()?)?;
+            let logits = wide(&x.matmul(&head.t()?)?)?;
             let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?)?;
             let log_p = shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)?;
             let picked = log_p.gather(&labels, 1)?.sum_all()?;
@@ -41,10 +42,10 @@ impl CrossEntropyKernel for Composed {
             let target = ((target * (1.0 - smoothing))? + smoothing / vocabulary as f64)?;
             let dlogits = (log_p.exp()? - target)?;
             if wanted.hidden {
-                dhidden.push(dlogits.matmul(head)?);
+                dhidden.push(dlogits.to_dtype(head.dtype())?.matmul(head)?);
             }
             if let Some(dhead) = &mut dhead {
-                *dhead = (&*dhead + dlogits.t()?.contiguous()?.matmul(&x)?)?;
+                *dhead = (&*dhead + dlogits.t()?.contiguous()?.matmul(&wide(&x)?)?)?;
             }
         }
         let dhidden = match (wanted.hidden, dhidden.is_empty()) {

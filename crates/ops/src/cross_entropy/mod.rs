@@ -2,6 +2,8 @@
 
 mod composed;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 
 use candle_core::Tensor;
 
@@ -19,11 +21,11 @@ pub struct Wanted {
 /// The loss, and the gradients that were wanted, of the sum.
 #[derive(Debug)]
 pub struct CrossEntropyResult {
-    /// The sum of the losses, a scalar.
+    /// The sum of the losses, a scalar, f32.
     pub loss: Tensor,
-    /// (m, d).
+    /// (m, d), of the hidden states' type.
     pub hidden: Option<Tensor>,
-    /// (V, d).
+    /// (V, d), f32.
     pub head: Option<Tensor>,
 }
 
@@ -48,7 +50,8 @@ pub trait CrossEntropyKernel {
 /// label smoothing: hidden (m, d), head (V, d), labels (m), u32 -> scalar. Szegedy et al. 2016, with the
 /// uniform part over all of V, as transformers' LabelSmoother has it.
 ///
-/// The logits, by chunks of rows, are never whole in memory. The gradients are computed on the way, while
+/// The logits, by chunks of rows, are never whole in memory. On a GPU a label past the head makes the loss
+/// NaN, since to look for one would make the host wait. The gradients are computed on the way, while
 /// the logits are there, and only weighted in backward.
 ///
 /// # Errors

@@ -60,6 +60,14 @@ impl Mask {
         if x >= self.threshold { self.scale } else { 0.0 }
     }
 
+    /// The keys, the threshold and the scale's bits, as the CUDA kernels read them; none keeps everything.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn words(mask: Option<Self>) -> [u32; 4] {
+        mask.map_or([0, 0, 0, 1f32.to_bits()], |mask| {
+            [mask.keys[0], mask.keys[1], mask.threshold, mask.scale.to_bits()]
+        })
+    }
+
     /// The mask of row `row` of a matrix too large for one index: rows have masks of their own.
     #[inline(always)]
     pub fn row(&self, row: u32) -> Mask {

@@ -2,6 +2,8 @@
 
 mod composed;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 
 use candle_core::Tensor;
 
@@ -26,6 +28,23 @@ pub trait ElementwiseKernel {
     /// # Errors
     /// If factor has more elements, or the shapes differ.
     fn add_scaled(&self, dest: Dest, x: &Tensor, factor: &Tensor) -> Result<Tensor>;
+}
+
+/// y = a + b, of one shape, whatever it is. Backward: both receive dy.
+///
+/// # Errors
+/// If the shapes differ.
+pub fn add(tape: &Tape, a: &Traced, b: &Traced) -> Result<Traced> {
+    let _span = trace::forward("add");
+    let kernels = tape.kernels();
+    let y = kernels.add(Dest::Add(kernels.scale(a.value(), 1.0)?), b.value(), 1.0)?;
+    let targets = [a.target(), b.target()];
+    Ok(tape.record("add", y, &[a, b], move |dy, gradients| {
+        let kernels = gradients.kernels();
+        let [a, b] = targets;
+        gradients.add(&a, |da| kernels.add(da, &dy, 1.0))?;
+        gradients.give(&b, dy)
+    }))
 }
 
 /// y = factor x, of any shape. Backward: dx = factor dy.

@@ -1,7 +1,7 @@
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::EmbeddingKernel;
-use crate::composed::{Composed, deliver};
+use crate::composed::{Composed, deliver, wide};
 use crate::{Dest, Result};
 
 impl EmbeddingKernel for Composed {
@@ -10,7 +10,7 @@ impl EmbeddingKernel for Composed {
     }
 
     fn embedding_backward(&self, dest: Dest, dy: &Tensor, ids: &Tensor, rows: usize) -> Result<Tensor> {
-        let table = Tensor::zeros((rows, dy.dim(1)?), dy.dtype(), dy.device())?;
-        deliver(dest, table.index_add(ids, dy, 0)?)
+        let table = Tensor::zeros((rows, dy.dim(1)?), DType::F32, dy.device())?;
+        deliver(dest, table.index_add(ids, &wide(dy)?, 0)?, dy.dtype())
     }
 }

@@ -2,6 +2,8 @@
 
 mod composed;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 
 use candle_core::Tensor;
 
@@ -9,13 +11,13 @@ use crate::{Dest, Result, Tape, Traced, trace};
 
 /// Raw look-ups by bucket and their gradients.
 pub trait PositionBiasKernel {
-    /// table (buckets, heads), index (distances) -> (heads, distances).
+    /// table (buckets, heads), index (distances) -> (heads, distances), f32.
     ///
     /// # Errors
     /// If an index has no bucket.
     fn position_bias(&self, table: &Tensor, index: &Tensor) -> Result<Tensor>;
 
-    /// dtable (buckets, heads) from dy (heads, distances).
+    /// dtable (buckets, heads), f32, from dy (heads, distances).
     ///
     /// # Errors
     /// If an index has no bucket.
@@ -29,7 +31,7 @@ pub trait PositionBiasKernel {
 }
 
 /// The bias of every distance: table (buckets, heads), the bucket of each distance, u32 -> (heads,
-/// distances). One such table serves every layer of a stack, and collects their gradients.
+/// distances), f32. One such table serves every layer of a stack, and collects their gradients.
 ///
 /// # Errors
 /// If an index has no bucket.

@@ -11,6 +11,6 @@ impl ReluKernel for Composed {
     }
 
     fn relu_backward(&self, dest: Dest, dy: &Tensor, y: &Tensor) -> Result<Tensor> {
-        deliver(dest, (dy * y.gt(0.0)?.to_dtype(dy.dtype())?)?)
+        deliver(dest, (dy * y.gt(0.0)?.to_dtype(dy.dtype())?)?, dy.dtype())
     }
 }

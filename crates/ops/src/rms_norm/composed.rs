@@ -1,13 +1,22 @@
 use candle_core::{D, Tensor};
 
-use super::RmsNormKernel;
-use crate::composed::{Composed, deliver};
+use super::{Added, Normed, RmsNormKernel};
+use crate::composed::{Composed, deliver, wide};
+use crate::dropout::dropped;
 use crate::{Dest, Result};
 
 impl RmsNormKernel for Composed {
-    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
-        let inverse = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?.recip()?;
-        Ok((x.broadcast_mul(&inverse)?.broadcast_mul(weight)?, inverse))
+    fn rms_norm(&self, x: &Tensor, added: Option<Added>, weight: &Tensor, eps: f64) -> Result<Normed> {
+        let dtype = x.dtype();
+        let mut sum = wide(x)?;
+        if let Some(Added { value, mask }) = added {
+            let value = mask.map_or_else(|| wide(value), |mask| dropped(value, mask))?;
+            sum = (sum + value)?;
+        }
+        let inverse = (sum.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?.recip()?;
+        let y = sum.broadcast_mul(&inverse)?.broadcast_mul(&wide(weight)?)?.to_dtype(dtype)?;
+        let sum = added.is_some().then(|| sum.to_dtype(dtype)).transpose()?;
+        Ok(Normed { sum, y, inverse })
     }
 
     fn rms_norm_backward(
@@ -18,10 +27,11 @@ impl RmsNormKernel for Composed {
         weight: &Tensor,
         inverse: &Tensor,
     ) -> Result<Tensor> {
-        let dyw = dy.broadcast_mul(weight)?;
-        let mean = (&dyw * x)?.mean_keepdim(D::Minus1)?;
+        let (dtype, x) = (dy.dtype(), wide(x)?);
+        let dyw = wide(dy)?.broadcast_mul(&wide(weight)?)?;
+        let mean = (&dyw * &x)?.mean_keepdim(D::Minus1)?;
         let correction = x.broadcast_mul(&(mean * inverse.powf(3.0)?)?)?;
-        deliver(dest, (dyw.broadcast_mul(inverse)? - correction)?)
+        deliver(dest, (dyw.broadcast_mul(inverse)? - correction)?, dtype)
     }
 
     fn rms_norm_backward_weight(
@@ -31,6 +41,7 @@ impl RmsNormKernel for Composed {
         x: &Tensor,
         inverse: &Tensor,
     ) -> Result<Tensor> {
-        deliver(dest, (dy * x.broadcast_mul(inverse)?)?.sum(0)?)
+        let dw = (wide(dy)? * wide(x)?.broadcast_mul(inverse)?)?.sum(0)?;
+        deliver(dest, dw, dy.dtype())
     }
 }

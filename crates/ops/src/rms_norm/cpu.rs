@@ -1,34 +1,42 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::RmsNormKernel;
+use super::{Added, Normed, RmsNormKernel};
 use crate::cpu::{Cpu, fill, scratch, simd, task_rows, tensor, values};
-use crate::{Dest, Result};
+use crate::{Dest, Mask, Result};
 
 impl RmsNormKernel for Cpu {
-    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    fn rms_norm(&self, x: &Tensor, added: Option<Added>, weight: &Tensor, eps: f64) -> Result<Normed> {
         let (rows, d) = x.dims2()?;
         let (x, weight, eps) = (values(x)?, values(weight)?, eps as f32);
         let weight = &*weight;
         let block = task_rows(d);
         let (mut y, mut inverse) = (scratch(rows * d), scratch(rows));
-        y.par_chunks_mut(block * d).zip(x.par_chunks(block * d)).zip(inverse.par_chunks_mut(block)).for_each(
-            |((y, x), inverse)| {
-                simd::run(
-                    #[inline(always)]
-                    || {
-                        for ((y, x), inverse) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(inverse) {
-                            let r = 1.0 / (simd::sum2(x, x, |x, _| x * x) / d as f32 + eps).sqrt();
-                            *inverse = r;
-                            for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
-                                *y = x * r * w;
-                            }
-                        }
-                    },
-                );
-            },
-        );
-        Ok((tensor(y, (rows, d))?, tensor(inverse, (rows, 1))?))
+        let sum = match added {
+            None => {
+                y.par_chunks_mut(block * d)
+                    .zip(x.par_chunks(block * d))
+                    .zip(inverse.par_chunks_mut(block))
+                    .for_each(|((y, x), inverse)| normalise(y, x, weight, eps, inverse));
+                None
+            }
+            Some(Added { value, mask }) => {
+                let delta = values(value)?;
+                let mut sum = scratch(rows * d);
+                let inputs = x.par_chunks(block * d).zip(delta.par_chunks(block * d)).enumerate();
+                y.par_chunks_mut(block * d)
+                    .zip(sum.par_chunks_mut(block * d))
+                    .zip(inverse.par_chunks_mut(block))
+                    .zip(inputs)
+                    .for_each(|(((y, sum), inverse), (task, (x, delta)))| {
+                        let first = (task * block * d) as u32;
+                        add(sum, x, delta, mask.map(|mask| (mask, first)));
+                        normalise(y, sum, weight, eps, inverse);
+                    });
+                Some(tensor(sum, (rows, d))?)
+            }
+        };
+        Ok(Normed { sum, y: tensor(y, (rows, d))?, inverse: tensor(inverse, (rows, 1))? })
     }
 
     fn rms_norm_backward(
@@ -86,6 +94,42 @@ impl RmsNormKernel for Cpu {
             );
         })
     }
+}
+
+/// sum = x + drop(delta); the mask's index of the first element is given with it.
+fn add(sum: &mut [f32], x: &[f32], delta: &[f32], mask: Option<(Mask, u32)>) {
+    simd::run(
+        #[inline(always)]
+        || match mask {
+            None => {
+                for ((sum, x), delta) in sum.iter_mut().zip(x).zip(delta) {
+                    *sum = x + delta;
+                }
+            }
+            Some((mask, first)) => {
+                for (((sum, x), delta), i) in sum.iter_mut().zip(x).zip(delta).zip(first..) {
+                    *sum = x + delta * mask.factor(i);
+                }
+            }
+        },
+    );
+}
+
+/// Rows of x times r and w.
+fn normalise(y: &mut [f32], x: &[f32], weight: &[f32], eps: f32, inverse: &mut [f32]) {
+    let d = weight.len();
+    simd::run(
+        #[inline(always)]
+        || {
+            for ((y, x), inverse) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(inverse) {
+                let r = 1.0 / (simd::sum2(x, x, |x, _| x * x) / d as f32 + eps).sqrt();
+                *inverse = r;
+                for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+                    *y = x * r * w;
+                }
+            }
+        },
+    );
 }
 
 #[inline(always)]

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use tallow_ops::{
-    AttentionLayout, Lora, ParameterSpec, Parameters, Result, Segments, Tape, Traced, attention,
-    cross_entropy, dropout, embedding, gated_gelu, linear, lora_linear, position_bias, relu, rms_norm, scale,
+    AttentionLayout, Lora, ParameterSpec, Parameters, Result, Segments, Tape, Traced, add, add_rms_norm,
+    attention, cross_entropy, embedding, gated_gelu, linear, lora_linear, position_bias, relu, rms_norm,
+    scale,
 };
 
 use crate::harness::{DEVICE, both, cpu};
@@ -31,10 +32,7 @@ fn refused(wanted: &str, run: impl Fn(&Tape) -> Result<Traced>) {
 
 #[test]
 fn shapes_have_to_go_together() {
-    refused("matmul: (2, 3) x (4, 5)", |tape| linear(tape, &zeros(&[2, 3]), &zeros(&[5, 4]), None));
-    refused("accumulate: [2, 5] to [2, 6]", |tape| {
-        linear(tape, &zeros(&[2, 3]), &zeros(&[5, 3]), Some(&zeros(&[2, 6])))
-    });
+    refused("matmul: (2, 3) x (4, 5)", |tape| linear(tape, &zeros(&[2, 3]), &zeros(&[5, 4])));
     refused("matmul: (2, 3) x (4, 1)", |tape| {
         let (a, b) = (zeros(&[1, 4]), zeros(&[5, 1]));
         lora_linear(tape, &zeros(&[2, 3]), &zeros(&[5, 3]), Lora { a: &a, b: &b, scale: 1.0, dropout: 0.0 })
@@ -46,8 +44,9 @@ fn shapes_have_to_go_together() {
     refused("rms_norm: weight [4] for rows of 3", |tape| rms_norm(tape, &zeros(&[2, 3]), &zeros(&[4]), 1e-6));
     refused("rms_norm: weight [1] for rows of 3", |tape| rms_norm(tape, &zeros(&[2, 3]), &zeros(&[1]), 1e-6));
     refused("gated_gelu: [2, 3] and [3, 2]", |tape| gated_gelu(tape, &zeros(&[2, 3]), &zeros(&[3, 2])));
-    refused("accumulate: [2, 3] to [3, 2]", |tape| {
-        dropout(tape, &zeros(&[2, 3]), 0.0, Some(&zeros(&[3, 2])))
+    refused("accumulate: [3, 2] to [2, 3]", |tape| add(tape, &zeros(&[2, 3]), &zeros(&[3, 2])));
+    refused("rms_norm: [3, 2] added to [2, 3]", |tape| {
+        Ok(add_rms_norm(tape, &zeros(&[2, 3]), &zeros(&[3, 2]), 0.0, &zeros(&[3]), 1e-6)?[1].clone())
     });
     refused("cross_entropy: hidden (2, 3), head (5, 4), 2 labels", |tape| {
         cross_entropy(tape, &zeros(&[2, 3]), &zeros(&[5, 4]), &ids(&[0, 0]), 0.0)
@@ -117,7 +116,7 @@ fn keys_that_receive_gradients_belong_to_one_row() {
         keys: rows(vec![0..2, 0..2]),
     };
     let zeros = Tensor::zeros((2, 4), DType::F32, DEVICE).unwrap();
-    let parameters = Parameters::new(vec![ParameterSpec::new("x", zeros)], DEVICE).unwrap();
+    let parameters = Parameters::new(vec![ParameterSpec::new("x", zeros)], DEVICE, DType::F32).unwrap();
     let (x, constant) = (parameters.traced(0), Traced::constant(parameters.traced(0).value().clone()));
     refused("attention: rows overlap", |tape| {
         attention(tape, [&constant, &constant, &x], None, 0.0, &layout)
@@ -128,7 +127,7 @@ fn keys_that_receive_gradients_belong_to_one_row() {
 #[test]
 fn gradients_have_the_shape_of_the_output() {
     let zeros = || Tensor::zeros((2, 4), DType::F32, DEVICE).unwrap();
-    let parameters = Parameters::new(vec![ParameterSpec::new("x", zeros())], DEVICE).unwrap();
+    let parameters = Parameters::new(vec![ParameterSpec::new("x", zeros())], DEVICE, DType::F32).unwrap();
     for kernels in both() {
         let tape = Tape::new(kernels);
         let y = relu(&tape, &parameters.traced(0)).unwrap();
@@ -149,15 +148,17 @@ fn cpu_kernels_read_contiguous_f32() {
         let wanted = format!("cpu kernels read contiguous F32 tensors, not {found} [3, 3]");
         let weight = zeros(&[3]);
         let lora = |a| Lora { a, b: &x, scale: 1.0, dropout: 0.0 };
-        assert_eq!(message(linear(&tape(), bad, &x, None)), wanted);
-        assert_eq!(message(linear(&tape(), &x, bad, None)), wanted);
-        assert_eq!(message(linear(&tape(), &x, &x, Some(bad))), wanted);
+        assert_eq!(message(linear(&tape(), bad, &x)), wanted);
+        assert_eq!(message(linear(&tape(), &x, bad)), wanted);
         assert_eq!(message(lora_linear(&tape(), &x, &x, lora(bad))), wanted);
         assert_eq!(message(rms_norm(&tape(), bad, &weight, 1e-6)), wanted);
         assert_eq!(message(gated_gelu(&tape(), &x, bad)), wanted);
         assert_eq!(message(relu(&tape(), bad)), wanted);
         assert_eq!(message(scale(&tape(), bad, 1.0)), wanted);
-        assert_eq!(message(dropout(&tape(), bad, 0.0, Some(&x))), wanted);
+        assert_eq!(message(add(&tape(), bad, &x)), wanted);
+        assert_eq!(message(add(&tape(), &x, bad)), wanted);
+        let sum = add_rms_norm(&tape(), &x, bad, 0.0, &weight, 1e-6);
+        assert_eq!(message(sum.map(|[sum, _]| sum)), wanted);
         assert_eq!(message(embedding(&tape(), bad, &ids(&[0]))), wanted);
         assert_eq!(message(position_bias(&tape(), bad, &ids(&[0]))), wanted);
         assert_eq!(message(cross_entropy(&tape(), bad, &x, &ids(&[0, 0, 0]), 0.0)), wanted);
@@ -176,7 +177,7 @@ fn matrices_have_two_dimensions() {
     let (vector, cube) = (zeros(&[3]), zeros(&[2, 2, 3]));
     for kernels in both() {
         let tape = Tape::new(kernels);
-        assert!(linear(&tape, &vector, &zeros(&[5, 3]), None).is_err());
+        assert!(linear(&tape, &vector, &zeros(&[5, 3])).is_err());
         assert!(rms_norm(&tape, &cube, &vector, 1e-6).is_err());
         assert!(cross_entropy(&tape, &cube, &zeros(&[5, 3]), &ids(&[0, 0]), 0.0).is_err());
         let rows = Arc::new(Segments::packed([2]));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use tallow_ops::{
-    AttentionLayout, Result, Segments, Tape, Traced, attention, cross_entropy, dropout, gated_gelu, linear,
-    relu, rms_norm, scale,
+    AttentionLayout, Result, Segments, Tape, Traced, add, add_rms_norm, attention, cross_entropy, gated_gelu,
+    linear, relu, rms_norm, scale,
 };
 
 use crate::harness::{DEVICE, Random, both, flat};
@@ -39,12 +39,17 @@ fn rows_with_nan_stay_marked_and_others_clean() {
         let row = [vec![3], vec![3]];
         assert_eq!(marked(|tape| relu(tape, &x)), row);
         assert_eq!(marked(|tape| scale(tape, &x, 2.0)), row);
+        assert_eq!(marked(|tape| add(tape, &x, &fine(5, 80))), row);
         assert_eq!(marked(|tape| gated_gelu(tape, &x, &fine(5, 80))), row);
         assert_eq!(marked(|tape| gated_gelu(tape, &fine(5, 80), &x)), row);
-        assert_eq!(marked(|tape| dropout(tape, &x, 0.0, Some(&fine(5, 80)))), row);
-        assert_eq!(marked(|tape| linear(tape, &x, &fine(6, 80), None)), row);
+        assert_eq!(marked(|tape| linear(tape, &x, &fine(6, 80))), row);
         let ones = Traced::constant(Tensor::ones(80, DType::F32, DEVICE).unwrap());
         assert_eq!(marked(|tape| rms_norm(tape, &x, &ones, 1e-6)), row);
+        for [x, delta] in [[&x, &fine(5, 80)], [&fine(5, 80), &x]] {
+            let both = |tape: &Tape| add_rms_norm(tape, x, delta, 0.0, &ones, 1e-6);
+            assert_eq!(marked(|tape| Ok(both(tape)?[0].clone())), row);
+            assert_eq!(marked(|tape| Ok(both(tape)?[1].clone())), row);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ fn parameters() -> Parameters {
         ParameterSpec::new("b", random.tensor(64, 1.0)),
         ParameterSpec::new("c", random.tensor((2, 50), 1.0)),
     ];
-    Parameters::new(specs, DEVICE).unwrap()
+    Parameters::new(specs, DEVICE, DType::F32).unwrap()
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn parameters_start_at_multiples_of_64_and_keep_their_values() {
 #[test]
 fn values_of_other_types_and_layouts_become_contiguous_f32() {
     let value = Tensor::new(&[[1f64, 2.0, 3.0], [4.0, 5.0, 6.0]], DEVICE).unwrap().t().unwrap();
-    let parameters = Parameters::new(vec![ParameterSpec::new("a", value)], DEVICE).unwrap();
+    let parameters = Parameters::new(vec![ParameterSpec::new("a", value)], DEVICE, DType::F32).unwrap();
     let traced = parameters.traced(0);
     assert_eq!(traced.value().dtype(), DType::F32);
     assert_eq!(traced.value().to_vec2::<f32>().unwrap(), [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
@@ -50,7 +50,7 @@ fn traced_views_see_every_change() {
     let saved = parameters.state().copy().unwrap();
     let gradients = parameters.gradients().unwrap().affine(0.0, 1.0).unwrap();
     let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
-    let update = Update { step: 1, learning_rate: 0.5, gradient_scale: 1.0 };
+    let update = Update { step: 1, learning_rate: 0.5, gradient_scale: 1.0, max_grad_norm: 0.0 };
     adamw.step(&Cpu, &parameters, &gradients, update).unwrap();
     for (i, (view, before)) in views.iter().zip(&before).enumerate() {
         assert_eq!(flat(view.value()), flat(parameters.traced(i).value()));
@@ -75,7 +75,7 @@ fn a_state_of_another_length_is_refused() {
 
 #[test]
 fn there_may_be_nothing_to_train() {
-    let parameters = Parameters::new(Vec::new(), DEVICE).unwrap();
+    let parameters = Parameters::new(Vec::new(), DEVICE, DType::F32).unwrap();
     assert_eq!((parameters.trainable(), parameters.buffer_len()), (0, 0));
     let state = parameters.state().copy().unwrap();
     parameters.restore(&state).unwrap();

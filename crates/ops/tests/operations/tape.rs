@@ -1,24 +1,25 @@
 use candle_core::{DType, Tensor};
 use tallow_ops::{
-    ParameterSpec, Parameters, Randomness, Result, Tape, Traced, cross_entropy, dropout, embedding,
+    ParameterSpec, Parameters, Randomness, Result, Tape, Traced, add_rms_norm, cross_entropy, embedding,
     gated_gelu, linear, rms_norm, scale,
 };
 
 use crate::harness::{DEVICE, Random, assert_close, both, check, flat};
 
-/// A small model: gradients meet at residuals, and two losses at a scalar.
+/// A small model: gradients meet where the residual stream branches.
 fn model(tape: &Tape, x: &[Traced], ids: &Tensor, labels: &Tensor) -> Result<Traced> {
     let [table, norm, gate, up, down] = x else { unreachable!("the model has five weights") };
     let mut hidden = embedding(tape, table, ids)?;
+    let mut normed = rms_norm(tape, &hidden, norm, 1e-6)?;
     for _ in 0..2 {
-        let normed = rms_norm(tape, &hidden, norm, 1e-6)?;
-        let gate = linear(tape, &normed, gate, None)?;
-        let up = linear(tape, &normed, up, None)?;
-        hidden = linear(tape, &gated_gelu(tape, &gate, &up)?, down, Some(&hidden))?;
+        let gate = linear(tape, &normed, gate)?;
+        let up = linear(tape, &normed, up)?;
+        let down = linear(tape, &gated_gelu(tape, &gate, &up)?, down)?;
+        [hidden, normed] = add_rms_norm(tape, &hidden, &down, 0.0, norm, 1e-6)?;
     }
-    let loss = cross_entropy(tape, &hidden, table, labels, 0.1)?;
-    // Read twice: the gradient of a scalar accumulates too.
-    dropout(tape, &loss, 0.0, Some(&loss))
+    // The stream and its norm meet once more.
+    let [sum, _] = add_rms_norm(tape, &hidden, &normed, 0.0, norm, 1e-6)?;
+    scale(tape, &cross_entropy(tape, &sum, table, labels, 0.1)?, 2.0)
 }
 
 #[test]
@@ -39,17 +40,20 @@ fn operations_compose() {
         |x| {
             use candle_core::D;
             let product = |x: &Tensor, weight: &Tensor| x.matmul(&weight.t()?);
+            let norm = |hidden: &Tensor| {
+                let root = (hidden.sqr()?.mean_keepdim(D::Minus1)? + 1e-6)?.sqrt()?;
+                hidden.broadcast_div(&root)?.broadcast_mul(&x[1])
+            };
             let mut hidden = x[0].index_select(&ids, 0)?;
             for _ in 0..2 {
-                let root = (hidden.sqr()?.mean_keepdim(D::Minus1)? + 1e-6)?.sqrt()?;
-                let normed = hidden.broadcast_div(&root)?.broadcast_mul(&x[1])?;
+                let normed = norm(&hidden)?;
                 let gate = product(&normed, &x[2])?;
                 let inner = ((&gate + (gate.powf(3.0)? * 0.044715)?)? * (2.0 / std::f64::consts::PI).sqrt())?;
                 let gelu = ((gate * 0.5)? * (inner.tanh()? + 1.0)?)?;
                 let up = product(&normed, &x[3])?;
                 hidden = (product(&(gelu * up)?, &x[4])? + hidden)?;
             }
-            let logits = product(&hidden, &x[0])?;
+            let logits = product(&(&hidden + norm(&hidden)?)?, &x[0])?;
             let log_p = logits.broadcast_sub(&logits.exp()?.sum_keepdim(D::Minus1)?.log()?)?;
             let picked = log_p.gather(&labels.unsqueeze(1)?, 1)?.sum_all()?;
             let loss = ((picked * -0.9)? - (log_p.mean(D::Minus1)?.sum_all()? * 0.1)?)?;
@@ -61,7 +65,8 @@ fn operations_compose() {
 #[test]
 fn operations_that_nothing_reads_are_skipped() {
     let parameters =
-        Parameters::new(vec![ParameterSpec::new("x", Random(1).tensor((2, 3), 1.0))], DEVICE).unwrap();
+        Parameters::new(vec![ParameterSpec::new("x", Random(1).tensor((2, 3), 1.0))], DEVICE, DType::F32)
+            .unwrap();
     for kernels in both() {
         let gradients = parameters.gradients().unwrap();
         let tape = Tape::new(kernels);
@@ -76,7 +81,7 @@ fn operations_that_nothing_reads_are_skipped() {
 #[test]
 fn a_parameter_and_a_constant_are_outputs_too() {
     let parameters =
-        Parameters::new(vec![ParameterSpec::new("x", Random(1).tensor(2, 1.0))], DEVICE).unwrap();
+        Parameters::new(vec![ParameterSpec::new("x", Random(1).tensor(2, 1.0))], DEVICE, DType::F32).unwrap();
     for kernels in both() {
         let gradients = parameters.gradients().unwrap();
         let ones = || Tensor::ones(2, DType::F32, DEVICE).unwrap();

@@ -76,7 +76,7 @@ fn cross_entropy_does_not_depend_on_the_threads() {
 fn products_do_not_depend_on_the_threads() {
     let mut random = Random(5);
     let inputs = [random.tensor((200, 512), 1.0), random.tensor((384, 512), 0.1)];
-    same_bits(&inputs, &|tape, x| linear(tape, &x[0], &x[1], None), &[200, 384]);
+    same_bits(&inputs, &|tape, x| linear(tape, &x[0], &x[1]), &[200, 384]);
 }
 
 /// As dealt to shards: a part of the rows gives the rows of the whole.
@@ -86,7 +86,7 @@ fn rows_do_not_depend_on_their_company() {
     let (x, weight) = (random.tensor((40, 96), 1.0), random.tensor((64, 96), 0.1));
     let y = |x: &Tensor| {
         let (x, weight) = (Traced::constant(x.clone()), Traced::constant(weight.clone()));
-        linear(&Tape::off(cpu()), &x, &weight, None).unwrap().value().clone()
+        linear(&Tape::off(cpu()), &x, &weight).unwrap().value().clone()
     };
     let part = x.narrow(0, 10, 7).unwrap();
     assert_close(&y(&part), &y(&x).narrow(0, 10, 7).unwrap(), 1e-6, "a part of the rows");

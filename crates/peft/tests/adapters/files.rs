@@ -27,7 +27,7 @@ fn open(parent: &Path) -> tallow_peft::Result<AdapterFile> {
 }
 
 fn load(parent: &Path) -> tallow_peft::Result<Adapted> {
-    Adapted::load(model(), &parent.join("adapter"), &Device::Cpu)
+    Adapted::load(model(), &parent.join("adapter"))
 }
 
 #[test]

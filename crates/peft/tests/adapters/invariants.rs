@@ -1,4 +1,4 @@
-use candle_core::Device;
+use candle_core::{DType, Device};
 use tallow_peft::{Adapted, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::T5;
 
@@ -85,7 +85,7 @@ fn merged_weights_compute_what_the_adapter_does() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("merged");
         tallow_t5::save(&adapted.model, &base(), None, &path).unwrap();
-        let merged = logits(&T5::load(&path, &Device::Cpu).unwrap());
+        let merged = logits(&T5::load(&path, &Device::Cpu, DType::F32).unwrap());
         let wanted = logits(&adapted.model);
         let pairs = || merged.iter().flatten().zip(wanted.iter().flatten());
         let largest = wanted.iter().flatten().fold(0f32, |most, x| most.max(x.abs()));
@@ -161,7 +161,7 @@ fn the_number_of_trained_values() {
 fn targets_that_match_nothing_are_refused() {
     let options = LoraOptions { target_modules: TargetModules::Suffixes(vec!["query".into()]), ..options() };
     let method = Method::Lora(options);
-    let found = inject(model(), &method, Initial::Seed(0), &Device::Cpu);
+    let found = inject(model(), &method, Initial::Seed(0), DType::F32);
     assert_eq!(
         message(found),
         r#"target_modules ["query"] match no linear layer of the model; its layers end in k, o, q, v, wi_0, wi_1, wo"#

@@ -14,7 +14,7 @@ fn a_folder_that_is_there_is_replaced_whole() {
     second.save(&folder, &base(), None).unwrap();
     assert_eq!(listing(&folder), FILES);
     assert_eq!(listing(parent.path()), ["adapter"]);
-    let loaded = Adapted::load(model(), &folder, &candle_core::Device::Cpu).unwrap();
+    let loaded = Adapted::load(model(), &folder).unwrap();
     assert_eq!(values(&loaded), values(&second));
 }
 
@@ -38,7 +38,7 @@ fn a_failure_leaves_the_old_adapter() {
     let found = message(lora(&options(), 2).save(&folder, &base(), None));
     assert!(found.starts_with(&beside.display().to_string()), "{found}");
     assert_eq!(listing(&folder), FILES);
-    let loaded = Adapted::load(model(), &folder, &candle_core::Device::Cpu).unwrap();
+    let loaded = Adapted::load(model(), &folder).unwrap();
     assert_eq!(values(&loaded), values(&first));
 }
 
@@ -80,6 +80,6 @@ fn full_fine_tuning_is_saved_as_a_model() {
     let folder = parent.path().join("model");
     let adapted = moved(full());
     adapted.save(&folder, &base(), None).unwrap();
-    let loaded = tallow_t5::T5::load(&folder, &candle_core::Device::Cpu).unwrap();
+    let loaded = tallow_t5::T5::load(&folder, &candle_core::Device::Cpu, candle_core::DType::F32).unwrap();
     assert_eq!(logits(&loaded), logits(&adapted.model));
 }

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use tallow_ops::{Cpu, Tape};
 use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::{Batch, T5};
@@ -11,7 +11,7 @@ pub fn base() -> PathBuf {
 }
 
 pub fn model() -> T5 {
-    T5::load(&base(), &Device::Cpu).unwrap()
+    T5::load(&base(), &Device::Cpu, DType::F32).unwrap()
 }
 
 pub fn options() -> LoraOptions {
@@ -23,11 +23,11 @@ pub fn all_linear() -> LoraOptions {
 }
 
 pub fn lora(options: &LoraOptions, seed: u64) -> Adapted {
-    inject(model(), &Method::Lora(options.clone()), Initial::Seed(seed), &Device::Cpu).unwrap()
+    inject(model(), &Method::Lora(options.clone()), Initial::Seed(seed), DType::F32).unwrap()
 }
 
 pub fn full() -> Adapted {
-    inject(model(), &Method::Full(FullOptions {}), Initial::Seed(0), &Device::Cpu).unwrap()
+    inject(model(), &Method::Full(FullOptions {}), Initial::Seed(0), DType::F32).unwrap()
 }
 
 /// The parameters with no value left at its initial one.

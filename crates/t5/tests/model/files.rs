@@ -14,7 +14,7 @@ fn everything_that_does_not_fit_is_listed() {
     changed.remove("lm_head.weight");
     changed.insert(Q.into(), Tensor::zeros((32, 16), DType::F32, &Device::Cpu).unwrap());
     let copy = written("tiny-gated", &changed);
-    let message = message(T5::load(copy.path(), &Device::Cpu));
+    let message = message(T5::load(copy.path(), &Device::Cpu, DType::F32));
     let lines: Vec<&str> = message.lines().collect();
     assert_eq!(lines[0], format!("{} does not fit its config.json:", copy.path().display()));
     assert_eq!(
@@ -35,7 +35,7 @@ fn files_that_are_cut_short_are_refused() {
         let path = copy.path().join("model.safetensors");
         std::fs::write(&path, &whole[..length]).unwrap();
         let wanted = format!("{}: the file is cut short or not safetensors", path.display());
-        let message = message(T5::load(copy.path(), &Device::Cpu));
+        let message = message(T5::load(copy.path(), &Device::Cpu, DType::F32));
         assert!(message.starts_with(&wanted), "{length} bytes: {message}");
     }
 }
@@ -43,10 +43,10 @@ fn files_that_are_cut_short_are_refused() {
 #[test]
 fn missing_files_are_named() {
     let empty = tempfile::tempdir().unwrap();
-    let found = message(T5::load(empty.path(), &Device::Cpu));
+    let found = message(T5::load(empty.path(), &Device::Cpu, DType::F32));
     assert!(found.contains("config.json: No such file"), "{found}");
     std::fs::copy(folder("tiny-tied").join("config.json"), empty.path().join("config.json")).unwrap();
-    let found = message(T5::load(empty.path(), &Device::Cpu));
+    let found = message(T5::load(empty.path(), &Device::Cpu, DType::F32));
     assert!(found.contains("model.safetensors: No such file"), "{found}");
 }
 
@@ -77,10 +77,10 @@ fn sharded(
 fn shards_are_the_whole_file() {
     for name in MODELS {
         let copy = sharded(name, |_| ());
-        let found = T5::load(copy.path(), &Device::Cpu).unwrap();
+        let found = T5::load(copy.path(), &Device::Cpu, DType::F32).unwrap();
         assert_eq!(logits(&found, &batch(&rows())), logits(&model(name), &batch(&rows())));
         std::fs::remove_file(copy.path().join("model-00002-of-00002.safetensors")).unwrap();
-        let found = message(T5::load(copy.path(), &Device::Cpu));
+        let found = message(T5::load(copy.path(), &Device::Cpu, DType::F32));
         assert!(found.contains("model-00002-of-00002.safetensors: No such file"), "{found}");
     }
 }
@@ -90,7 +90,7 @@ fn a_shard_that_lacks_what_the_index_lists_is_refused() {
     let copy = sharded("tiny-gated", |map| {
         map.insert("encoder.block.9.q".into(), "model-00001-of-00002.safetensors".into());
     });
-    let found = message(T5::load(copy.path(), &Device::Cpu));
+    let found = message(T5::load(copy.path(), &Device::Cpu, DType::F32));
     assert!(found.ends_with("encoder.block.9.q is not in model-00001-of-00002.safetensors"), "{found}");
 }
 
@@ -101,7 +101,7 @@ fn a_whole_file_goes_before_an_index() {
     let head = other.remove("lm_head.weight").unwrap();
     other.insert("lm_head.weight".into(), (head * 2.0).unwrap());
     candle_core::safetensors::save(&other, copy.path().join("model.safetensors")).unwrap();
-    let found = logits(&T5::load(copy.path(), &Device::Cpu).unwrap(), &batch(&rows()));
+    let found = logits(&T5::load(copy.path(), &Device::Cpu, DType::F32).unwrap(), &batch(&rows()));
     let doubled: Vec<Vec<f32>> = logits(&model("tiny-gated"), &batch(&rows()))
         .into_iter()
         .map(|row| row.into_iter().map(|x| 2.0 * x).collect())
@@ -115,7 +115,8 @@ fn half_precision_weights_are_widened() {
         let half: HashMap<String, Tensor> =
             tensors("tiny-gated").into_iter().map(|(name, x)| (name, x.to_dtype(dtype).unwrap())).collect();
         let widened = half.iter().map(|(name, x)| (name.clone(), x.to_dtype(DType::F32).unwrap())).collect();
-        let load = |tensors| T5::load(written("tiny-gated", tensors).path(), &Device::Cpu).unwrap();
+        let load =
+            |tensors| T5::load(written("tiny-gated", tensors).path(), &Device::Cpu, DType::F32).unwrap();
         let found = logits(&load(&half), &batch(&rows()));
         assert_eq!(found, logits(&load(&widened), &batch(&rows())));
         assert_ne!(found, logits(&model("tiny-gated"), &batch(&rows())), "{dtype:?} loses bits");
@@ -147,7 +148,7 @@ fn the_embedding_has_an_alias() {
         let shared = renamed.remove("shared.weight").unwrap();
         renamed.insert("encoder.embed_tokens.weight".into(), shared);
         let copy = written(name, &renamed);
-        let mut found = T5::load(copy.path(), &Device::Cpu).unwrap();
+        let mut found = T5::load(copy.path(), &Device::Cpu, DType::F32).unwrap();
         assert_eq!(logits(&found, &batch(&rows())), logits(&model(name), &batch(&rows())));
         assert_eq!(found.weights_mut()[0].name(), "shared.weight");
     }
@@ -160,7 +161,7 @@ fn a_head_of_its_own_wins_over_tying() {
     let mut with_head = tensors("tiny-tied");
     let head = (&with_head["shared.weight"] * 2.0).unwrap();
     with_head.insert("lm_head.weight".into(), head);
-    let found = T5::load(written("tiny-tied", &with_head).path(), &Device::Cpu).unwrap();
+    let found = T5::load(written("tiny-tied", &with_head).path(), &Device::Cpu, DType::F32).unwrap();
     assert!(!found.is_tied());
     let doubled: Vec<Vec<f32>> = logits(&base, &batch(&rows()))
         .into_iter()

@@ -13,7 +13,7 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 pub fn model(name: &str) -> T5 {
-    T5::load(&folder(name), &Device::Cpu).unwrap()
+    T5::load(&folder(name), &Device::Cpu, DType::F32).unwrap()
 }
 
 /// The checkpoint's tensors, as they are stored.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use tallow_data::Sample;
 use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::T5;
@@ -14,7 +14,7 @@ use tallow_train::{
 
 pub fn model() -> T5 {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model");
-    T5::load(&folder, &Device::Cpu).unwrap()
+    T5::load(&folder, &Device::Cpu, DType::F32).unwrap()
 }
 
 /// Rows of these (source, target) lengths.
@@ -36,7 +36,7 @@ pub fn ten() -> Vec<Sample> {
 }
 
 pub fn lora_with(options: LoraOptions) -> Adapted {
-    inject(model(), &Method::Lora(options), Initial::Seed(1), &Device::Cpu).unwrap()
+    inject(model(), &Method::Lora(options), Initial::Seed(1), DType::F32).unwrap()
 }
 
 pub fn lora() -> Adapted {
@@ -50,7 +50,7 @@ pub fn dropping_lora() -> Adapted {
 }
 
 pub fn full() -> Adapted {
-    inject(model(), &Method::Full(FullOptions {}), Initial::Seed(1), &Device::Cpu).unwrap()
+    inject(model(), &Method::Full(FullOptions {}), Initial::Seed(1), DType::F32).unwrap()
 }
 
 /// [parameters | first moments | second moments].

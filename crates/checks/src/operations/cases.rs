@@ -1,0 +1,266 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+use tallow_ops::{
+    AdamW, AttentionLayout, Lora, Operation, ParameterSpec, Parameters, Segments, Traced, Update, add,
+    add_rms_norm, attention, cross_entropy, dropout, embedding, gated_gelu, linear, lora_linear,
+    position_bias, relu, rms_norm, scale,
+};
+
+use super::Case;
+use super::random::Random;
+
+/// How many shapes are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// One or two small ones: milliseconds.
+    Quick,
+    /// Single rows, odd and large ones, long segments.
+    Full,
+}
+
+impl Extent {
+    /// All of `quick`, and of `more` if there is time.
+    fn take<T>(self, quick: impl IntoIterator<Item = T>, more: impl IntoIterator<Item = T>) -> Vec<T> {
+        let more = more.into_iter().filter(|_| self == Self::Full);
+        quick.into_iter().chain(more).collect()
+    }
+}
+
+/// The cases of every operation.
+pub fn cases(extent: Extent) -> Vec<Case> {
+    [elementwise, norms, products, tables, losses, attentions, updates]
+        .iter()
+        .flat_map(|of| of(extent))
+        .collect()
+}
+
+fn elementwise(extent: Extent) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (n, f) in extent.take([(37, 129)], [(1, 1), (130, 2048)]) {
+        let name = format!("({n}, {f})");
+        let mut random = Random::new(1);
+        let mut inputs = |count: usize| (0..count).map(|_| random.tensor((n, f), 1.5)).collect::<Vec<_>>();
+        cases.extend([
+            Case::on_tape(Operation::Elementwise, format!("add {name}"), inputs(2), false, |tape, x| {
+                add(tape, &x[0], &x[1])
+            }),
+            Case::on_tape(Operation::Elementwise, format!("scale {name}"), inputs(1), false, |tape, x| {
+                scale(tape, &x[0], -0.7)
+            }),
+            Case::on_tape(Operation::GatedGelu, name.clone(), inputs(2), false, |tape, x| {
+                gated_gelu(tape, &x[0], &x[1])
+            }),
+            Case::on_tape(Operation::Relu, name.clone(), inputs(1), false, |tape, x| relu(tape, &x[0])),
+            Case::on_tape(Operation::Dropout, name.clone(), inputs(1), true, |tape, x| {
+                dropout(tape, &x[0], 0.3)
+            }),
+        ]);
+    }
+    cases
+}
+
+fn norms(extent: Extent) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (n, d) in extent.take([(33, 512)], [(1, 8), (7, 100), (300, 768), (5, 4096)]) {
+        let mut random = Random::new(2);
+        let mut stream =
+            || vec![random.tensor((n, d), 1.0), random.tensor((n, d), 0.5), random.tensor(d, 1.0)];
+        let alone = stream();
+        let alone = vec![alone[0].clone(), alone[2].clone()];
+        let name = format!("({n}, {d})");
+        cases.push(Case::on_tape(Operation::RmsNorm, name.clone(), alone, false, |tape, x| {
+            rms_norm(tape, &x[0], &x[1], 1e-6)
+        }));
+        for p in [0.0, 0.2] {
+            let name = format!("added {name}, dropout {p}");
+            cases.push(Case::on_tape(Operation::RmsNorm, name, stream(), p > 0.0, move |tape, x| {
+                let [sum, y] = add_rms_norm(tape, &x[0], &x[1], p, &x[2], 1e-6)?;
+                add(tape, &sum, &y)
+            }));
+        }
+    }
+    cases
+}
+
+fn products(extent: Extent) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (n, d, out) in extent.take([(33, 64, 100)], [(1, 8, 8), (17, 1, 3), (256, 768, 768), (1500, 512, 64)])
+    {
+        let mut random = Random::new(3);
+        let deviation = (d as f64).powf(-0.5);
+        let inputs = vec![random.tensor((n, d), 1.0), random.tensor((out, d), deviation)];
+        let name = format!("({n}, {d}) to {out}");
+        cases.push(Case::on_tape(Operation::Matmul, name.clone(), inputs.clone(), false, |tape, x| {
+            linear(tape, &x[0], &x[1])
+        }));
+        let mut inputs = inputs;
+        inputs.extend([random.tensor((8, d), deviation), random.tensor((out, 8), 0.3)]);
+        for p in [0.0, 0.2] {
+            let name = format!("LoRA {name}, dropout {p}");
+            cases.push(Case::on_tape(Operation::Matmul, name, inputs.clone(), p > 0.0, move |tape, x| {
+                let lora = Lora { a: &x[2], b: &x[3], scale: 4.0, dropout: p };
+                lora_linear(tape, &x[0], &x[1], lora)
+            }));
+        }
+    }
+    cases
+}
+
+fn tables(extent: Extent) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (rows, d, n) in extent.take([(50, 64, 90)], [(3, 8, 1), (1000, 512, 700)]) {
+        let mut random = Random::new(4);
+        let ids = random.ids(n, rows as u32);
+        let table = vec![random.tensor((rows, d), 1.0)];
+        let name = format!("{n} of ({rows}, {d})");
+        cases.push(Case::on_tape(Operation::Embedding, name, table, false, move |tape, x| {
+            let ids = Tensor::new(ids.as_slice(), tape.kernels().device())?;
+            embedding(tape, &x[0], &ids)
+        }));
+        let (store, new) = (random.tensor((rows + n, d), 1.0), random.tensor((n, d), 1.0));
+        // Every other place, from the end.
+        let places: Vec<u32> = (0..n as u32).map(|i| (rows + n) as u32 - 1 - i).collect();
+        let name = format!("{n} into ({}, {d})", rows + n);
+        cases.push(Case::new(Operation::Rows, name, move |kernels, dtype| {
+            let on = |x: &Tensor| x.to_device(kernels.device())?.to_dtype(dtype)?.copy();
+            let (store, new) = (on(&store)?, on(&new)?);
+            kernels.put_rows(&store, &new, &Tensor::new(places.as_slice(), kernels.device())?)?;
+            Ok(vec![store])
+        }));
+    }
+    for (heads, reach) in extent.take([(4, 40)], [(1, 1), (12, 700)]) {
+        let mut random = Random::new(5);
+        let index = random.ids(2 * reach - 1, 32);
+        let table = vec![random.tensor((32, heads), 1.0)];
+        let name = format!("{heads} heads, {reach} tokens");
+        cases.push(Case::on_tape(Operation::PositionBias, name, table, false, move |tape, x| {
+            let index = Tensor::new(index.as_slice(), tape.kernels().device())?;
+            position_bias(tape, &x[0], &index)
+        }));
+    }
+    cases
+}
+
+fn losses(extent: Extent) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (m, vocabulary, d) in extent.take([(37, 1000, 64)], [(1, 13, 8), (70, 32_128, 128)]) {
+        for smoothing in [0.0, 0.1] {
+            let mut random = Random::new(6);
+            let labels = random.ids(m, vocabulary as u32);
+            let inputs = vec![random.tensor((m, d), 1.0), random.tensor((vocabulary, d), 0.2)];
+            let name = format!("({m}, {d}) to {vocabulary}, smoothing {smoothing}");
+            cases.push(Case::on_tape(Operation::CrossEntropy, name, inputs, false, move |tape, x| {
+                let labels = Tensor::new(labels.as_slice(), tape.kernels().device())?;
+                cross_entropy(tape, &x[0], &x[1], &labels, smoothing)
+            }));
+        }
+    }
+    cases
+}
+
+/// The rows of one attention.
+struct Rows {
+    queries: Vec<usize>,
+    keys: Vec<Range<usize>>,
+    causal: bool,
+}
+
+impl Rows {
+    /// Rows that look at themselves.
+    fn own(lengths: &[usize], causal: bool) -> Self {
+        let keys = Segments::packed(lengths.iter().copied());
+        Self { queries: lengths.to_vec(), keys: keys.ranges().to_vec(), causal }
+    }
+
+    /// Rows that look at others.
+    fn others(queries: &[usize], keys: &[usize]) -> Self {
+        let keys = Segments::packed(keys.iter().copied());
+        Self { queries: queries.to_vec(), keys: keys.ranges().to_vec(), causal: false }
+    }
+}
+
+fn attentions(extent: Extent) -> Vec<Case> {
+    // Queries behind a cache with room to grow.
+    let cached = Rows { queries: vec![1, 4, 1], keys: vec![3..20, 24..33, 60..61], causal: true };
+    let shapes = extent.take(
+        [
+            (2, 8, 0.0, true, Rows::own(&[1, 7, 33, 1], false)),
+            (3, 64, 0.1, true, Rows::own(&[5, 40], true)),
+            (2, 64, 0.0, false, Rows::others(&[3, 0, 1, 9], &[8, 2, 33, 1])),
+        ],
+        [
+            (2, 64, 0.1, true, Rows::own(&[1500, 1], false)),
+            (4, 128, 0.1, true, Rows::own(&[1, 150, 300, 17], true)),
+            (2, 64, 0.1, false, Rows::others(&[70, 1, 41], &[600, 1500, 1])),
+            (12, 64, 0.0, true, cached),
+            (1, 8, 0.0, true, Rows::own(&[1], true)),
+        ],
+    );
+    shapes
+        .into_iter()
+        .map(|(heads, width, p, bias, rows)| one_attention(heads, width, p, bias, rows))
+        .collect()
+}
+
+fn one_attention(heads: usize, width: usize, p: f64, bias: bool, rows: Rows) -> Case {
+    let Rows { queries, keys, causal } = rows;
+    let lengths = |keys: &[Range<usize>]| keys.iter().map(Range::len).collect::<Vec<_>>();
+    let name = format!(
+        "{heads} heads of {width}, {queries:?} to {:?}{}{}{}",
+        lengths(&keys),
+        if causal { ", causal" } else { "" },
+        if bias { ", bias" } else { "" },
+        if p > 0.0 { ", dropout" } else { "" },
+    );
+    let (queries, keys) = (Arc::new(Segments::packed(queries)), Arc::new(Segments::at(keys)));
+    let layout = AttentionLayout { heads, causal, queries, keys };
+    let mut random = Random::new(8);
+    let deviation = (width as f64).powf(-0.25);
+    let (n_q, n_k, inner) = (layout.queries.end(), layout.keys.end(), heads * width);
+    let mut inputs = vec![
+        random.tensor((n_q, inner), deviation),
+        random.tensor((n_k, inner), deviation),
+        random.tensor((n_k, inner), 1.0),
+    ];
+    let reach = layout.keys.longest().max(layout.queries.longest());
+    let index = random.ids(2 * reach - 1, 16);
+    if bias {
+        inputs.push(random.tensor((16, heads), 1.0));
+    }
+    Case::on_tape(Operation::Attention, name, inputs, p > 0.0, move |tape, x| {
+        let index = Tensor::new(index.as_slice(), tape.kernels().device())?;
+        let bias = x.get(3).map(|table| position_bias(tape, table, &index)).transpose()?;
+        attention(tape, [&x[0], &x[1], &x[2]], bias.as_ref(), p, &layout)
+    })
+}
+
+fn updates(extent: Extent) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for n in extent.take([1000], [1, 300_000]) {
+        cases.push(Case::new(Operation::AdamW, format!("{n} parameters"), move |kernels, dtype| {
+            let mut random = Random::new(9);
+            let specs = vec![
+                ParameterSpec::new("a", random.tensor(n, 1.0)),
+                ParameterSpec { rate: 16.0, decay: false, ..ParameterSpec::new("b", random.tensor(n, 1.0)) },
+            ];
+            let parameters = Parameters::new(specs, kernels.device(), dtype)?;
+            let gradients = parameters.gradients()?;
+            let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1 };
+            let mut found = Vec::new();
+            for step in 1..=3 {
+                for i in 0..2 {
+                    let new = random.tensor(n, 0.1).to_device(kernels.device())?;
+                    parameters.view(i, &gradients)?.slice_set(&new, 0, 0)?;
+                }
+                let update = Update { step, learning_rate: 0.01, gradient_scale: 0.5, max_grad_norm: 1.0 };
+                found.push(adamw.step(&**kernels, &parameters, &gradients, update)?.to_dtype(DType::F32)?);
+            }
+            found.extend([parameters.state().clone(), gradients]);
+            found.extend((0..2).map(|i| parameters.traced(i)).map(|copy: Traced| copy.value().clone()));
+            Ok(found)
+        }));
+    }
+    cases
+}

@@ -254,3 +254,40 @@ fn change(place: &Place, name: &str, change: impl FnOnce(&mut HashMap<String, Te
     change(&mut tensors);
     candle_core::safetensors::save(&tensors, &path).unwrap();
 }
+
+#[test]
+fn a_device_that_cannot_be_had_is_refused() {
+    let place = Place::new();
+    place.bad(
+        "train DIR/trial.toml device=gpu dtype=f16 kernels=fast",
+        2,
+        "DIR/trial.toml: 3 problems
+  DIR/trial.toml: device: `gpu` is no device: give \"auto\", \"cpu\", \"cuda:0\" or \"metal\"
+  DIR/trial.toml: dtype: T5's activations overflow in f16, and the loss is NaN from then on: give \"bf16\" or \"f32\"
+  DIR/trial.toml: kernels: `fast` are no kernels: give \"verified\", \"all\" or \"composed\"",
+    );
+    place.bad(
+        "train DIR/trial.toml device=cpu dtype=bf16",
+        1,
+        "dtype = \"bf16\" is for GPUs: a CPU is faster in f32, and exact",
+    );
+    place.bad(
+        "train DIR/trial.toml device=metal",
+        1,
+        "device = \"metal\": this binary was built without Metal; build with --features metal, on a Mac",
+    );
+    if cfg!(not(feature = "cuda")) {
+        let wanted = "device = \"cuda:3\": this binary was built without CUDA; build with --features cuda";
+        place.bad("train DIR/trial.toml device=cuda:3", 1, wanted);
+        place.bad("bench MODEL ROWS --device cuda:3", 1, wanted);
+    }
+    assert!(!place.path("runs").exists());
+}
+
+#[test]
+fn candles_own_operations_train_too() {
+    let place = Place::new();
+    let said = place.run("train DIR/trial.toml device=cpu kernels=composed training.batch_tokens=auto");
+    assert!(said.code == 0 && said.stderr.contains("batches of at most 4096 tokens"), "{said:?}");
+    assert!(place.path("runs/trial/adapter/adapter_model.safetensors").is_file());
+}

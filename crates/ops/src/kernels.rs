@@ -68,6 +68,9 @@ pub trait Kernels:
         None
     }
 
+    /// Gives memory that is held in reserve back to the system, where the device does so.
+    fn trim(&self) {}
+
     /// What tells the time in which the kernels run.
     fn clock(&self) -> Box<dyn Clock> {
         Box::new(HostClock)

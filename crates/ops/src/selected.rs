@@ -56,6 +56,10 @@ impl Kernels for Selected {
         self.own.memory()
     }
 
+    fn trim(&self) {
+        self.own.trim();
+    }
+
     fn clock(&self) -> Box<dyn Clock> {
         self.own.clock()
     }

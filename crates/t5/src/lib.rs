@@ -13,6 +13,7 @@ mod feed_forward;
 pub mod folder;
 mod generate;
 mod linear;
+mod memory;
 mod model;
 mod position;
 mod residual;

@@ -16,6 +16,9 @@ pub struct Progress {
     pub best_step: Option<usize>,
     /// That loss.
     pub best_loss: Option<f64>,
+    /// The tokens of a batch, where they were found by trying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_tokens: Option<usize>,
     /// The threads that the run's sums depend on.
     pub threads: usize,
     /// What computed, as far as they depend on it: a CPU's vector instructions, or a GPU.

@@ -6,7 +6,7 @@ use tallow_data::{Packed, Sample};
 use tallow_ops::{Composed, Cpu, Dest, Kernels, Parameters, Randomness, Tape, number};
 use tallow_t5::{Batch, GenerationOptions, T5, generate};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Gradient buffers of all shards together stay below this many bytes: with more, the threads share the
 /// operations of one shard instead.
@@ -71,6 +71,42 @@ impl Engine {
     /// # Errors
     /// If the model fails.
     pub fn accumulate(
+        &self,
+        model: &T5,
+        parameters: &Parameters,
+        rows: &[&Sample],
+        smoothing: f64,
+        randomness: Option<&(dyn Fn(u64) -> Randomness + Sync)>,
+        gradients: &Tensor,
+    ) -> Result<Vec<Tensor>> {
+        self.accumulated(model, parameters, rows, smoothing, randomness, gradients)
+            .map_err(|error| self.explained(error, model, parameters, rows))
+    }
+
+    /// An error, with what is known about it where memory ran out.
+    fn explained(&self, error: Error, model: &T5, parameters: &Parameters, rows: &[&Sample]) -> Error {
+        if !error.says_out_of_memory() {
+            return error;
+        }
+        let tokens = |row: &&Sample| row.source.len() + row.target.len();
+        let (all, longest): (usize, _) = (rows.iter().map(tokens).sum(), rows.iter().map(tokens).max());
+        let lengths = rows.iter().map(|row| row.lengths());
+        let everything = parameters.trainable() > model.config.d_model * model.config.vocab_size;
+        Error::OutOfMemory {
+            device: self.kernels.hardware(),
+            total: self.kernels.memory().map(|memory| memory.total),
+            what: format!(
+                "a step over {} rows of {all} tokens, the longest {}",
+                rows.len(),
+                longest.unwrap_or_default()
+            ),
+            estimate: model.config.activation_bytes(lengths, model.dtype().size_in_bytes(), everything),
+            advice: "Lower training.batch_size or batch_tokens (and raise accumulation), set batch_tokens = \"auto\", \
+                     or cut longer rows by max_source_tokens",
+        }
+    }
+
+    fn accumulated(
         &self,
         model: &T5,
         parameters: &Parameters,

@@ -39,6 +39,27 @@ pub enum Error {
         /// The last checkpoint.
         good: Option<PathBuf>,
     },
+    /// A device that has no room for what was asked of it.
+    #[error(
+        "out of memory on {device}{}: {what}; it takes about {:.1} GB of activations beside the weights. {advice}",
+        total.map_or_else(String::new, |total| format!(", which has {:.1} GB", total as f64 / 1e9)),
+        estimate / 1e9
+    )]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// The bytes of its memory, where it tells.
+        total: Option<usize>,
+        /// What it was to compute: the rows and their tokens.
+        what: String,
+        /// About the bytes that this takes.
+        estimate: f64,
+        /// What helps.
+        advice: &'static str,
+    },
+    /// `batch_tokens = "auto"` that nothing has replaced by a number.
+    #[error("batch_tokens is \"auto\", and it has not been tried yet how many fit")]
+    BatchTokens,
     /// A warm-up as long as the run.
     #[error("warmup_steps is {steps}, but the run has {total} steps: leave some after the warm-up")]
     WarmUp {
@@ -71,6 +92,12 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Whether the device had no memory left. candle keeps of the driver's error, and of cuBLAS's, only the text.
+    pub(crate) fn says_out_of_memory(&self) -> bool {
+        let text = self.to_string();
+        ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|name| text.contains(name))
+    }
+
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::File { path, source }

@@ -2,7 +2,25 @@ use serde::{Deserialize, Serialize};
 use tallow_data::{BatchOptions, BatchSize, Batches};
 use tallow_ops::AdamW;
 
-use crate::{Result, Schedule};
+use crate::{Error, Result, Schedule};
+
+/// How many tokens go into a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number of tokens, or \"auto\"")]
+pub enum BatchTokens {
+    /// At most so many.
+    Tokens(usize),
+    /// As many as the device has room for; see [`crate::largest_batch`].
+    Auto(Auto),
+}
+
+/// The word `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    /// The word.
+    Auto,
+}
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,9 +35,10 @@ pub struct TrainingOptions {
     /// Rows to a batch; instead of `batch_tokens`. 8 if neither is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<usize>,
-    /// Source and target tokens to a batch, at most; instead of `batch_size`.
+    /// Source and target tokens to a batch, at most; instead of `batch_size`. `auto` is as many as the device has room
+    /// for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch_tokens: Option<usize>,
+    pub batch_tokens: Option<BatchTokens>,
     /// Sort the rows of so many batches by length before cutting them; 0 leaves them as shuffled.
     pub bucket_batches: usize,
     /// Batches to a step; their losses are weighted by their tokens, as one large batch's.
@@ -85,21 +104,30 @@ impl TrainingOptions {
         AdamW { beta1: self.beta1, beta2: self.beta2, eps: self.epsilon, weight_decay: self.weight_decay }
     }
 
-    /// How much goes into a batch.
-    pub fn batch(&self) -> BatchSize {
+    /// How much goes into a batch; none until `auto` has been replaced by the number that was found.
+    pub fn batch(&self) -> Option<BatchSize> {
         match (self.batch_size, self.batch_tokens) {
-            (None, Some(tokens)) => BatchSize::Tokens(tokens),
-            (rows, _) => BatchSize::Rows(rows.unwrap_or(8)),
+            (None, Some(BatchTokens::Tokens(tokens))) => Some(BatchSize::Tokens(tokens)),
+            (None, Some(BatchTokens::Auto(_))) => None,
+            (rows, _) => Some(BatchSize::Rows(rows.unwrap_or(8))),
+        }
+    }
+
+    /// The number that `batch_tokens` stands at, if it is one.
+    pub fn tokens(&self) -> Option<usize> {
+        match self.batch_tokens {
+            Some(BatchTokens::Tokens(tokens)) => Some(tokens),
+            _ => None,
         }
     }
 
     /// The batches of rows of these (source, target) lengths.
     ///
     /// # Errors
-    /// If there are no rows.
+    /// If there are no rows, or it has not been found how many tokens a batch takes.
     pub fn batches(&self, lengths: Vec<(usize, usize)>, seed: u64) -> Result<Batches> {
-        let options =
-            BatchOptions { bucket_batches: self.bucket_batches, ..BatchOptions::training(self.batch()) };
+        let size = self.batch().ok_or(Error::BatchTokens)?;
+        let options = BatchOptions { bucket_batches: self.bucket_batches, ..BatchOptions::training(size) };
         Ok(Batches::new(lengths, options, seed)?)
     }
 
@@ -135,7 +163,7 @@ impl TrainingOptions {
         let both = self.batch_size.is_some() && self.batch_tokens.is_some();
         problem(both, "batch_tokens", "batch_size is given too: keep one of them");
         problem(self.batch_size == Some(0), "batch_size", "must be at least 1");
-        problem(self.batch_tokens == Some(0), "batch_tokens", "must be at least 1");
+        problem(self.batch_tokens == Some(BatchTokens::Tokens(0)), "batch_tokens", "must be at least 1");
         problem(self.accumulation == 0, "accumulation", "must be at least 1");
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let share = |x: f64| (0.0..1.0).contains(&x);

@@ -61,7 +61,8 @@ impl Trainer<'_> {
             return Err(Error::WarmUp { steps: options.warmup_steps, total });
         }
         let (threads, hardware) = (self.engine.threads(), self.engine.kernels().hardware());
-        let mut progress = Progress { threads, hardware, ..Progress::default() };
+        let batch_tokens = options.tokens();
+        let mut progress = Progress { threads, hardware, batch_tokens, ..Progress::default() };
         if let Some(start) = start {
             start.restore(&self.adapted.parameters)?;
             progress.step = start.progress.step;

@@ -4,7 +4,8 @@ use tallow_data::{Example, Tokenizer};
 use tallow_peft::{Adapted, Initial, inject};
 use tallow_t5::T5;
 use tallow_train::{
-    Answer, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Progress, Trainer, answers, score,
+    Answer, BatchTokens, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Progress, Trainer,
+    answers, largest_batch, score,
 };
 
 use crate::args::TrainArguments;
@@ -111,6 +112,15 @@ fn train(
 ) -> Result<Option<usize>> {
     let checkpoints = folder.checkpoints();
     let start = checkpoints.newest()?;
+    let mut options = config.training.clone();
+    if options.batch().is_none() {
+        let tokens = match start.as_ref().and_then(|start| start.progress.batch_tokens) {
+            Some(tokens) => tokens,
+            None => largest_batch(engine, adapted, &task.train.samples)?,
+        };
+        say(&format!("batches of at most {tokens} tokens"));
+        options.batch_tokens = Some(BatchTokens::Tokens(tokens));
+    }
     if let Some(start) = &start {
         say(&format!("resuming after step {}", start.progress.step));
         warn_of_machine(start, engine);
@@ -122,7 +132,7 @@ fn train(
     let outcome = Trainer {
         adapted,
         engine,
-        options: &config.training,
+        options: &options,
         seed: config.seed,
         rows: &task.train.samples,
         origin: &|row| task.train.examples[row].origin.to_string(),

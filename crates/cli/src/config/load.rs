@@ -301,6 +301,8 @@ fn line_at(text: &str, at: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use tallow_train::BatchTokens;
+
     use super::*;
 
     const GOOD: &str = r#"
@@ -410,7 +412,10 @@ template = "dialogue-summary"
     fn an_override_takes_the_place_of_its_rival() {
         let config = try_load(GOOD, &["training.epochs=2", "training.batch_tokens=512"]).unwrap();
         assert_eq!((config.training.steps, config.training.epochs), (None, Some(2)));
-        assert_eq!((config.training.batch_size, config.training.batch_tokens), (None, Some(512)));
+        assert_eq!(
+            (config.training.batch_size, config.training.batch_tokens),
+            (None, Some(BatchTokens::Tokens(512)))
+        );
         let config = try_load(GOOD, &["task.0.validation=v.jsonl"]).unwrap();
         assert_eq!(config.task().validation.as_deref(), Some(Path::new("v.jsonl")));
         assert_eq!(

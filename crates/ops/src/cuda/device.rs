@@ -71,11 +71,8 @@ impl Cuda {
         Ok(DeviceMemory { free: free + reserved.saturating_sub(used), total, peak })
     }
 
-    /// Gives back to the system what the pool holds in reserve: after an allocation that failed.
-    ///
-    /// # Errors
-    /// If the driver refuses.
-    pub fn trim(&self) -> Result<()> {
+    /// Gives back to the system what the pool holds in reserve.
+    pub(super) fn trim_pool(&self) -> Result<()> {
         self.synchronize()?;
         // SAFETY: the pool is the device's own.
         unsafe { sys::cuMemPoolTrimTo(pool(&self.cuda)?, 0).result().w()? };

@@ -74,6 +74,11 @@ impl Kernels for Cuda {
         self.device_memory().ok()
     }
 
+    fn trim(&self) {
+        // Nothing is lost if it fails: the next allocation says so.
+        let _ = self.trim_pool();
+    }
+
     fn clock(&self) -> Box<dyn Clock> {
         Box::new(device::EventClock(self.cuda.cuda_stream()))
     }

@@ -7,6 +7,7 @@ mod gradients;
 mod learning;
 mod metrics;
 mod options;
+mod precision;
 mod resume;
 mod support;
 mod updates;

@@ -1,5 +1,5 @@
 use tallow_data::BatchSize;
-use tallow_train::TrainingOptions;
+use tallow_train::{Auto, BatchTokens, TrainingOptions};
 
 fn problems(options: &TrainingOptions) -> Vec<String> {
     options.problems().into_iter().map(|(key, what)| format!("{key}: {what}")).collect()
@@ -17,7 +17,7 @@ fn every_problem_is_found_at_once() {
         steps: Some(0),
         epochs: Some(0),
         batch_size: Some(0),
-        batch_tokens: Some(0),
+        batch_tokens: Some(BatchTokens::Tokens(0)),
         accumulation: 0,
         learning_rate: 0.0,
         weight_decay: -0.1,
@@ -97,16 +97,27 @@ fn steps_of_epochs() {
     // 9 batches, 2 to a step.
     assert_eq!(total(&epochs(3, 4, 2), 10), 5);
     assert_eq!(total(&epochs(1, 4, 100), 10), 1);
-    let by_tokens = TrainingOptions { batch_tokens: Some(30), epochs: Some(2), ..Default::default() };
+    let by_tokens = TrainingOptions {
+        batch_tokens: Some(BatchTokens::Tokens(30)),
+        epochs: Some(2),
+        ..Default::default()
+    };
     assert_eq!(total(&by_tokens, 10), 10);
     assert_eq!(total(&TrainingOptions { accumulation: 3, ..sound() }, 10), 10);
 }
 
 #[test]
 fn batches_have_rows_or_tokens() {
-    assert_eq!(sound().batch(), BatchSize::Rows(8));
-    assert_eq!(TrainingOptions { batch_size: Some(3), ..sound() }.batch(), BatchSize::Rows(3));
-    assert_eq!(TrainingOptions { batch_tokens: Some(300), ..sound() }.batch(), BatchSize::Tokens(300));
+    assert_eq!(sound().batch(), Some(BatchSize::Rows(8)));
+    assert_eq!(TrainingOptions { batch_size: Some(3), ..sound() }.batch(), Some(BatchSize::Rows(3)));
+    assert_eq!(
+        TrainingOptions { batch_tokens: Some(BatchTokens::Tokens(300)), ..sound() }.batch(),
+        Some(BatchSize::Tokens(300))
+    );
+    let open = TrainingOptions { batch_tokens: Some(BatchTokens::Auto(Auto::Auto)), ..sound() };
+    assert_eq!(open.batch(), None);
+    let error = open.batches(vec![(1, 1)], 0).unwrap_err().to_string();
+    assert_eq!(error, "batch_tokens is \"auto\", and it has not been tried yet how many fit");
 }
 
 #[test]

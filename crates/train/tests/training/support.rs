@@ -12,9 +12,12 @@ use tallow_train::{
     Checkpoint, Checkpoints, Engine, Observer, Outcome, Result, StepReport, Trainer, TrainingOptions,
 };
 
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model")
+}
+
 pub fn model() -> T5 {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model");
-    T5::load(&folder, &Device::Cpu, DType::F32).unwrap()
+    T5::load(&folder(), &Device::Cpu, DType::F32).unwrap()
 }
 
 /// Rows of these (source, target) lengths.

@@ -16,9 +16,9 @@ use super::Arguments;
 
 const DTYPES: [DType; 2] = [DType::F32, DType::BF16];
 
-/// Losses that the CPU gives too, relative.
-const LOSS_F32: f64 = 2e-3;
-const LOSS_BF16: f64 = 2e-2;
+/// How far losses may be from those that the CPU gives in f32, relative: on the mean, and at worst. bf16 keeps three
+/// digits, and training carries every rounding on.
+const LOSSES: [(DType, f64, f64); 2] = [(DType::F32, 5e-4, 2e-3), (DType::BF16, 1e-2, 5e-2)];
 
 /// One line of the table.
 struct Line {
@@ -182,11 +182,15 @@ fn losses(arguments: &Arguments, own: &Arc<dyn Kernels>, report: &mut Report) ->
     };
     let wanted = run(&Engine::cpu(threads), DType::F32)?;
     let engine = Engine::new(own.clone(), 1);
-    for (dtype, tolerance) in [(DType::F32, LOSS_F32), (DType::BF16, LOSS_BF16)] {
-        let found = run(&engine, dtype)?;
-        let worst = found.iter().zip(&wanted).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+    for (dtype, mean_limit, worst_limit) in LOSSES {
+        let far: Vec<f64> =
+            run(&engine, dtype)?.iter().zip(&wanted).map(|(a, b)| (a / b - 1.0).abs()).collect();
+        let mean = far.iter().sum::<f64>() / far.len() as f64;
+        // NaN is the worst of all.
+        let worst = far.iter().fold(0.0, |worst, &x| if x <= worst { worst } else { x });
         let what = format!("{} losses against the CPU, {}", wanted.len(), dtype.as_str());
-        report.put("training", what, worst <= tolerance, format!("within {worst:.1e} of {tolerance:.0e}"));
+        let note = format!("mean {mean:.1e} of {mean_limit:.0e}, at worst {worst:.1e} of {worst_limit:.0e}");
+        report.put("training", what, mean <= mean_limit && worst <= worst_limit, note);
     }
     Ok(())
 }

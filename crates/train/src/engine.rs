@@ -100,9 +100,23 @@ impl Engine {
                 rows.len(),
                 longest.unwrap_or_default()
             ),
-            estimate: model.config.activation_bytes(lengths, model.dtype().size_in_bytes(), everything),
+            estimate: Some(model.config.activation_bytes(lengths, model.dtype().size_in_bytes(), everything)),
             advice: "Lower training.batch_size or batch_tokens (and raise accumulation), set batch_tokens = \"auto\", \
                      or cut longer rows by max_source_tokens",
+        }
+    }
+
+    fn explained_generation(&self, error: Error, rows: &[(usize, &[u32])]) -> Error {
+        if !error.says_out_of_memory() {
+            return error;
+        }
+        let all: usize = rows.iter().map(|(_, ids)| ids.len()).sum();
+        Error::OutOfMemory {
+            device: self.kernels.hardware(),
+            total: self.kernels.memory().map(|memory| memory.total),
+            what: format!("text for {} prompts of {all} tokens", rows.len()),
+            estimate: None,
+            advice: "Lower evaluation.batch_size (--batch-size of generate)",
         }
     }
 
@@ -190,7 +204,8 @@ impl Engine {
         let next = std::sync::atomic::AtomicUsize::new(0);
         let answer = |rows: &[usize]| -> Result<Vec<Vec<u32>>> {
             let rows: Vec<(usize, &[u32])> = rows.iter().map(|&row| (row, sources[row])).collect();
-            let answers = generate(model, &Tape::off(self.kernels.clone()), &rows, options)?;
+            let answers = generate(model, &Tape::off(self.kernels.clone()), &rows, options);
+            let answers = answers.map_err(|error| self.explained_generation(error.into(), &rows))?;
             done(rows.len());
             Ok(answers)
         };

@@ -41,9 +41,11 @@ pub enum Error {
     },
     /// A device that has no room for what was asked of it.
     #[error(
-        "out of memory on {device}{}: {what}; it takes about {:.1} GB of activations beside the weights. {advice}",
+        "out of memory on {device}{}: {what}{}. {advice}",
         total.map_or_else(String::new, |total| format!(", which has {:.1} GB", total as f64 / 1e9)),
-        estimate / 1e9
+        estimate.map_or_else(String::new, |bytes| {
+            format!(", which takes about {:.1} GB of activations beside the weights", bytes / 1e9)
+        })
     )]
     OutOfMemory {
         /// The device.
@@ -52,8 +54,8 @@ pub enum Error {
         total: Option<usize>,
         /// What it was to compute: the rows and their tokens.
         what: String,
-        /// About the bytes that this takes.
-        estimate: f64,
+        /// About the bytes that this takes, where there is an estimate.
+        estimate: Option<f64>,
         /// What helps.
         advice: &'static str,
     },

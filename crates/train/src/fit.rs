@@ -25,9 +25,7 @@ pub fn largest_batch(engine: &Engine, adapted: &Adapted, rows: &[Sample]) -> Res
     longest.sort_by_key(|row| std::cmp::Reverse(tokens(row)));
     let all: usize = longest.iter().map(|row| tokens(row)).sum();
     let Some(first) = longest.first().map(|row| tokens(row)) else { return Ok(TOKENS_ON_HOST) };
-    if let Err(error) = attempt(engine, adapted, &longest[..1]) {
-        return Err(error);
-    }
+    attempt(engine, adapted, &longest[..1])?;
     let fits = |most: usize| -> Result<bool> {
         let mut used = 0;
         let batch: Vec<&Sample> = longest

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use candle_core::{D, DType, Tensor};
+use rayon::prelude::*;
 
 use super::{AttentionGradients, AttentionKernel, AttentionLayout, AttentionSaved, reach};
 use crate::composed::{Composed, wide};
@@ -59,10 +60,12 @@ impl Segment<'_> {
 
     /// The mask's factors, (heads, queries, keys); `rows` is the number of queries in the whole batch.
     fn factors(&self, mask: Mask, rows: usize, like: &Tensor) -> Result<Tensor> {
-        let factors: Vec<f32> = (0..self.layout.heads)
+        let lines: Vec<Mask> = (0..self.layout.heads)
             .flat_map(|head| self.queries.clone().map(move |query| mask.row((head * rows + query) as u32)))
-            .flat_map(|row| (0..self.keys.len() as u32).map(move |key| row.factor(key)))
             .collect();
+        let keys = self.keys.len() as u32;
+        let factors: Vec<f32> =
+            lines.into_par_iter().flat_map_iter(|line| (0..keys).map(move |key| line.factor(key))).collect();
         Ok(Tensor::from_vec(factors, like.shape(), like.device())?)
     }
 }

@@ -6,10 +6,12 @@ summaries to 128. One batch a line:
 {"source": [[ids]], "target": [[ids]]}.
 
 Usage: bench_batches.py ROWS TOKENIZER OUT [--rows 8] [--batches 64]
+       [--grouped]  rows of like length share a batch, the batches in random order (the same one each time)
 Needs: pip install tokenizers
 """
 import argparse
 import json
+import random
 
 from tokenizers import Tokenizer
 
@@ -19,6 +21,7 @@ p.add_argument("tokenizer")
 p.add_argument("out")
 p.add_argument("--rows", type=int, default=8)
 p.add_argument("--batches", type=int, default=64)
+p.add_argument("--grouped", action="store_true")
 a = p.parse_args()
 tokenizer = Tokenizer.from_file(a.tokenizer)
 with open(a.rows_file, encoding="utf-8") as lines:
@@ -30,9 +33,18 @@ def ids(text, most=512):
     return found if len(found) <= most else found[: most - 1] + found[-1:]
 
 
+def tokens(row):
+    prompt = f"Summarize the following conversation.\n\n{row['dialogue']}\n\nSummary:"
+    return ids(prompt), ids(row["summary"], 128)
+
+
+pairs = [tokens(row) for row in rows]
+if a.grouped:
+    pairs.sort(key=lambda pair: len(pair[0]))
+batches = [pairs[start : start + a.rows] for start in range(0, len(pairs), a.rows)]
+if a.grouped:
+    random.Random(0).shuffle(batches)
 with open(a.out, "w", encoding="utf-8") as out:
-    for start in range(0, len(rows), a.rows):
-        batch = rows[start : start + a.rows]
-        prompts = [f"Summarize the following conversation.\n\n{r['dialogue']}\n\nSummary:" for r in batch]
-        source, target = [ids(x) for x in prompts], [ids(r["summary"], 128) for r in batch]
+    for batch in batches:
+        source, target = zip(*batch)
         out.write(json.dumps({"source": source, "target": target}, separators=(",", ":")) + "\n")

@@ -11,7 +11,8 @@ use crate::Result;
 
 /// Raw row copies.
 pub trait RowsKernel {
-    /// Row i of `rows` (n, d) becomes row `places`[i] (n), u32, of `store` (m, d), in place.
+    /// Rows of `store` (m, d) become those of `rows` (n, d), in place: the ith of these goes to the row that the ith of
+    /// `places` (n), u32, names.
     ///
     /// # Errors
     /// If the shapes do not go together.

@@ -21,12 +21,13 @@ fn the_kernels_agree() {
     let (text, result) = (String::from_utf8_lossy(&output.stdout), json(&output));
     assert!(output.status.success(), "{text}");
     if let Some(why) = result.get("skipped") {
+        assert!(std::env::var_os("TALLOW_CUDA_REQUIRED").is_none(), "{why}");
         println!("{why}: skipped");
         return;
     }
     assert_eq!(result["failed"], 0, "{text}");
     assert_eq!(result["agreeing_operations"].as_array().unwrap().len(), 12, "{text}");
-    assert!(result["operations"].as_array().unwrap().len() >= 40 && text.contains("greedy decodes: agrees"));
+    assert!(result["operations"].as_array().unwrap().len() >= 56 && text.contains("greedy decodes: agrees"));
 }
 
 /// The CUDA libraries are opened at the first call, so that one binary runs everywhere.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device};
-use tallow_ops::{Composed, Cpu, Kernels};
+use tallow_ops::{Composed, Kernels};
 use tallow_peft::Method;
 use tallow_train::Engine;
 
@@ -21,22 +21,22 @@ impl Compute {
     /// Opens the device that is asked for.
     pub fn open(options: &ComputeOptions, threads: usize) -> Result<Self> {
         let place = match options.device {
-            Place::Auto => automatic(),
+            Place::Auto => automatic()?,
             place => place,
         };
         let dtype = options.dtype.dtype(place != Place::Cpu);
-        let (kernels, threads): (Arc<dyn Kernels>, usize) = match place {
+        let engine = match place {
             Place::Auto | Place::Cpu if dtype != DType::F32 => {
                 bail!("dtype = \"bf16\" is for GPUs: a CPU is faster in f32, and exact")
             }
-            Place::Auto | Place::Cpu => match options.kernels {
-                KernelChoice::Composed => (Arc::new(Composed::new(Device::Cpu)), 1),
-                _ => (Arc::new(Cpu), threads),
-            },
-            Place::Cuda(ordinal) => (cuda(ordinal, options)?, 1),
-            Place::Metal => (metal()?, 1),
+            Place::Auto | Place::Cpu if options.kernels == KernelChoice::Composed => {
+                Engine::whole(Arc::new(Composed::new(Device::Cpu)), threads)
+            }
+            Place::Auto | Place::Cpu => Engine::cpu(threads),
+            Place::Cuda(ordinal) => Engine::whole(cuda(ordinal, options)?, threads),
+            Place::Metal => Engine::whole(metal()?, threads),
         };
-        Ok(Self { engine: Engine::new(kernels, threads), dtype })
+        Ok(Self { engine, dtype })
     }
 
     /// Where tensors live.
@@ -70,12 +70,14 @@ impl Compute {
 }
 
 /// The first GPU that this binary can use, or else the CPU.
-fn automatic() -> Place {
+fn automatic() -> Result<Place> {
     #[cfg(feature = "cuda")]
-    if tallow_ops::Cuda::is_available() {
-        return Place::Cuda(0);
+    match tallow_ops::Cuda::count() {
+        Ok(0) => crate::progress::say("no CUDA device: computing on the CPU"),
+        Ok(_) => return Ok(Place::Cuda(0)),
+        Err(error) => bail!("the CUDA driver does not work ({error}): mend it, or give device = \"cpu\""),
     }
-    if cfg!(feature = "metal") { Place::Metal } else { Place::Cpu }
+    Ok(if cfg!(feature = "metal") { Place::Metal } else { Place::Cpu })
 }
 
 #[cfg(feature = "cuda")]

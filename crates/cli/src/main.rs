@@ -52,5 +52,10 @@ fn message(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
+    // Where it ran out over rows, it has been explained already.
+    if text.contains("CUDA_ERROR_OUT_OF_MEMORY") {
+        text += ": the device has no room for the model and what is trained of it; take a smaller model, an adapter \
+                 instead of every weight, or device = \"cpu\"";
+    }
     text
 }

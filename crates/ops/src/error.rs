@@ -18,6 +18,19 @@ pub enum Error {
         /// The tensor's shape.
         shape: Shape,
     },
+    /// A GPU that the kernels are not made for.
+    #[error(
+        "{name} has compute capability {major}.{minor}; CUDA is used from 8.0 on (Ampere, the first with bf16): give \
+         device = \"cpu\""
+    )]
+    OldGpu {
+        /// The GPU.
+        name: String,
+        /// Its compute capability, before the point.
+        major: i32,
+        /// And after it.
+        minor: i32,
+    },
     /// Operands whose shapes do not go together.
     #[error("{op}: {what}")]
     Shape {

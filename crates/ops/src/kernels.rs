@@ -19,6 +19,9 @@ pub enum Dest {
     Add(Tensor),
 }
 
+/// Values of scores, or of logits, that the kernels of a device hold at a time, at most.
+pub const SCRATCH_VALUES: usize = 64 << 20;
+
 /// The bytes of a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceMemory {
@@ -53,7 +56,7 @@ pub trait Kernels:
     + Send
     + Sync
 {
-    /// The name in logs and tests: `cpu`, `composed`.
+    /// The name in logs and tests: `cpu`, `cuda`, `composed`.
     fn name(&self) -> &'static str;
 
     /// Where the tensors live.

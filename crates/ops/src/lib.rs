@@ -61,13 +61,13 @@ pub use composed::Composed;
 pub use cpu::{Cpu, instructions};
 pub use cross_entropy::{CrossEntropyKernel, CrossEntropyResult, Wanted, cross_entropy};
 #[cfg(feature = "cuda")]
-pub use cuda::Cuda;
+pub use cuda::{Cuda, CudaSettings};
 pub use dropout::{DropoutKernel, Mask, Randomness, dropout};
 pub use elementwise::{ElementwiseKernel, add, scale};
 pub use embedding::{EmbeddingKernel, embedding};
 pub use error::{Error, Result};
 pub use gated_gelu::{GatedGeluKernel, gated_gelu};
-pub use kernels::{Dest, DeviceMemory, Kernels};
+pub use kernels::{Dest, DeviceMemory, Kernels, SCRATCH_VALUES};
 pub use linear::linear;
 pub use lora_linear::{Lora, lora_linear};
 pub use matmul::{MatmulKernel, Matrix};

@@ -5,6 +5,9 @@ use crate::{Error, Result, Traced};
 /// Parameters start at multiples of this many elements, so that no two share a cache line or a vector.
 const ALIGNMENT: usize = 64;
 
+/// Values that are copied at a time.
+const PIECE: usize = 1 << 30;
+
 /// A tensor to be trained.
 #[derive(Clone, Debug)]
 pub struct ParameterSpec {
@@ -126,9 +129,16 @@ impl Parameters {
             let (found, wanted) = (state.dims(), self.state.dims());
             return Err(Error::shape("restore", format!("{found:?} values for a buffer of {wanted:?}")));
         }
-        self.state.slice_set(&state.to_device(self.state.device())?, 0, 0)?;
-        if let Some(compute) = &self.compute {
-            compute.slice_set(&self.state.narrow(0, 0, self.len)?.to_dtype(compute.dtype())?, 0, 0)?;
+        let state = state.to_device(self.state.device())?;
+        // candle counts what it copies in 32 bits.
+        for start in (0..3 * self.len).step_by(PIECE) {
+            let length = PIECE.min(3 * self.len - start);
+            self.state.slice_set(&state.narrow(0, start, length)?, 0, start)?;
+        }
+        let Some(compute) = &self.compute else { return Ok(()) };
+        for start in (0..self.len).step_by(PIECE) {
+            let values = self.state.narrow(0, start, PIECE.min(self.len - start))?;
+            compute.slice_set(&values.to_dtype(compute.dtype())?, 0, start)?;
         }
         Ok(())
     }

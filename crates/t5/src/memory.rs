@@ -1,7 +1,6 @@
-use crate::{Activation, Config};
+use tallow_ops::SCRATCH_VALUES;
 
-/// Values of scores, and of logits, that exist at a time on a GPU at most.
-const CHUNK: f64 = (64u64 << 20) as f64;
+use crate::{Activation, Config};
 
 impl Config {
     /// About the bytes of activations that a training step over rows of these (source, target) lengths takes at its
@@ -14,6 +13,7 @@ impl Config {
         all: bool,
     ) -> f64 {
         let size = |x: usize| x as f64;
+        let chunk = size(SCRATCH_VALUES);
         let (mut source, mut target) = (0.0, 0.0);
         let (mut encoder_scores, mut cross_scores) = (0.0f64, 0.0f64);
         for (s, t) in rows {
@@ -33,8 +33,8 @@ impl Config {
             * (target * (2.0 * attention - 2.0 * inner + feed_forward) + source * 2.0 * inner);
         // Scores and their slopes, or logits in f32 and their slopes, or a feed-forward's gradients.
         let heads = size(self.num_heads);
-        let scores = (2.0 * (heads * encoder_scores.max(cross_scores)).min(CHUNK)) * size(width);
-        let logits = (target * size(self.vocab_size)).min(CHUNK) * (4.0 + size(width));
+        let scores = (2.0 * (heads * encoder_scores.max(cross_scores)).min(chunk)) * size(width);
+        let logits = (target * size(self.vocab_size)).min(chunk) * (4.0 + size(width));
         let gradients = source.max(target) * (2.0 * d + (branches + 1.0) * f) * size(width);
         (encoder + decoder) * size(width) + scores.max(logits).max(gradients)
     }

@@ -103,6 +103,11 @@ impl T5 {
         &self.lm_head.as_ref().unwrap_or(&self.shared).value
     }
 
+    /// Whether the embedding is trained, as it is where all weights are.
+    pub fn trains_embedding(&self) -> bool {
+        self.shared.value.is_traced()
+    }
+
     /// Where the weights lie.
     pub fn device(&self) -> &Device {
         self.shared.value.value().device()

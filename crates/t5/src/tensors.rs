@@ -126,6 +126,15 @@ fn read(view: &TensorView, device: &Device, wanted: DType) -> Result<Tensor> {
     Ok(tensor.to_dtype(wanted)?.to_device(device)?)
 }
 
+/// A tensor's own values, on the host. A view on a device is made a tensor of its own first: candle copies all that
+/// it is a view of.
+fn on_host(tensor: &Tensor) -> Result<Tensor> {
+    match tensor.device() {
+        Device::Cpu => Ok(tensor.contiguous()?),
+        _ => Ok(tensor.force_contiguous()?.to_device(&Device::Cpu)?),
+    }
+}
+
 /// Writes tensors to `path`, through a file beside it that is then renamed.
 ///
 /// # Errors
@@ -133,10 +142,8 @@ fn read(view: &TensorView, device: &Device, wanted: DType) -> Result<Tensor> {
 pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
     let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
     let beside = path.with_extension("safetensors.part");
-    let tensors: Vec<(&str, Tensor)> = tensors
-        .into_iter()
-        .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?.contiguous()?)))
-        .collect::<Result<_>>()?;
+    let tensors: Vec<(&str, Tensor)> =
+        tensors.into_iter().map(|(name, tensor)| Ok((name, on_host(tensor)?))).collect::<Result<_>>()?;
     let views = tensors.iter().map(|(name, tensor)| (*name, tensor));
     // safetensors makes its files readable by their owner alone; these are as readable as any other file.
     let permissions = File::create(&beside).and_then(|file| Ok(file.metadata()?.permissions()));

@@ -16,7 +16,7 @@ pub struct Progress {
     pub best_step: Option<usize>,
     /// That loss.
     pub best_loss: Option<f64>,
-    /// The tokens of a batch, where they were found by trying.
+    /// The tokens of a batch, given or found by trying, where batches have tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_tokens: Option<usize>,
     /// The threads that the run's sums depend on.

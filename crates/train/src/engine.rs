@@ -3,7 +3,7 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tallow_data::{Packed, Sample};
-use tallow_ops::{Composed, Cpu, Dest, Kernels, Parameters, Randomness, Tape, number};
+use tallow_ops::{Cpu, Dest, Kernels, Parameters, Randomness, Tape, number};
 use tallow_t5::{Batch, GenerationOptions, T5, generate};
 
 use crate::{Error, Result};
@@ -31,27 +31,23 @@ impl Engine {
     /// # Panics
     /// If the system gives no threads.
     pub fn cpu(threads: usize) -> Self {
-        Self::new(Arc::new(Cpu), threads)
+        Self::new(Arc::new(Cpu), threads, threads)
     }
 
-    /// An engine of candle's own operations.
+    /// An engine of kernels that do not take rows dealt to threads: a device's, or candle's own operations. `threads` of
+    /// the host help where an operation has work for them.
     ///
     /// # Panics
     /// If the system gives no threads.
-    pub fn composed(device: candle_core::Device) -> Self {
-        Self::new(Arc::new(Composed::new(device)), 1)
+    pub fn whole(kernels: Arc<dyn Kernels>, threads: usize) -> Self {
+        Self::new(kernels, 1, threads)
     }
 
-    /// An engine of these kernels. Only those for the CPU take several threads.
-    ///
-    /// # Panics
-    /// If the system gives no threads.
-    pub fn new(kernels: Arc<dyn Kernels>, threads: usize) -> Self {
-        let threads = threads.max(1);
+    fn new(kernels: Arc<dyn Kernels>, shards: usize, threads: usize) -> Self {
         let pool = |threads: usize| {
             ThreadPoolBuilder::new().num_threads(threads).build().expect("the system gives threads")
         };
-        Self { kernels, shards: (0..threads).map(|_| pool(1)).collect(), all: pool(threads) }
+        Self { kernels, shards: (0..shards.max(1)).map(|_| pool(1)).collect(), all: pool(threads.max(1)) }
     }
 
     /// The kernels.
@@ -59,7 +55,7 @@ impl Engine {
         &self.kernels
     }
 
-    /// The number of threads.
+    /// The number of threads that rows are dealt to.
     pub fn threads(&self) -> usize {
         self.shards.len()
     }
@@ -80,44 +76,38 @@ impl Engine {
         gradients: &Tensor,
     ) -> Result<Vec<Tensor>> {
         self.accumulated(model, parameters, rows, smoothing, randomness, gradients)
-            .map_err(|error| self.explained(error, model, parameters, rows))
+            .map_err(|error| self.explained(error, model, rows, "a step"))
     }
 
-    /// An error, with what is known about it where memory ran out.
-    fn explained(&self, error: Error, model: &T5, parameters: &Parameters, rows: &[&Sample]) -> Error {
+    /// What is known where memory ran out over a step; other errors stay.
+    fn explained(&self, error: Error, model: &T5, rows: &[&Sample], what: &str) -> Error {
         if !error.says_out_of_memory() {
             return error;
         }
         let tokens = |row: &&Sample| row.source.len() + row.target.len();
         let (all, longest): (usize, _) = (rows.iter().map(tokens).sum(), rows.iter().map(tokens).max());
         let lengths = rows.iter().map(|row| row.lengths());
-        let everything = parameters.trainable() > model.config.d_model * model.config.vocab_size;
-        Error::OutOfMemory {
-            device: self.kernels.hardware(),
-            total: self.kernels.memory().map(|memory| memory.total),
-            what: format!(
-                "a step over {} rows of {all} tokens, the longest {}",
-                rows.len(),
-                longest.unwrap_or_default()
-            ),
-            estimate: Some(model.config.activation_bytes(lengths, model.dtype().size_in_bytes(), everything)),
-            advice: "Lower training.batch_size or batch_tokens (and raise accumulation), set batch_tokens = \"auto\", \
-                     or cut longer rows by max_source_tokens",
-        }
+        let bytes =
+            model.config.activation_bytes(lengths, model.dtype().size_in_bytes(), model.trains_embedding());
+        let advice = match rows.len() {
+            1 => "Cut longer rows by max_source_tokens and max_target_tokens, or take a smaller model",
+            _ => {
+                "Lower training.batch_size or batch_tokens (and raise accumulation), or cut longer rows by \
+                 max_source_tokens; batch_tokens = \"auto\" finds what fits"
+            }
+        };
+        let rows = match rows.len() {
+            1 => "a row".to_owned(),
+            count => format!("{count} rows"),
+        };
+        let longest = longest.unwrap_or_default();
+        let what = format!("{what} over {rows} of {all} tokens, the longest {longest}");
+        self.out_of_memory(what, Some(bytes), advice)
     }
 
-    fn explained_generation(&self, error: Error, rows: &[(usize, &[u32])]) -> Error {
-        if !error.says_out_of_memory() {
-            return error;
-        }
-        let all: usize = rows.iter().map(|(_, ids)| ids.len()).sum();
-        Error::OutOfMemory {
-            device: self.kernels.hardware(),
-            total: self.kernels.memory().map(|memory| memory.total),
-            what: format!("text for {} prompts of {all} tokens", rows.len()),
-            estimate: None,
-            advice: "Lower evaluation.batch_size (--batch-size of generate)",
-        }
+    fn out_of_memory(&self, what: String, estimate: Option<f64>, advice: &'static str) -> Error {
+        let total = self.kernels.memory().map(|memory| memory.total);
+        Error::OutOfMemory { device: self.kernels.hardware(), total, what, estimate, advice }
     }
 
     fn accumulated(
@@ -162,7 +152,9 @@ impl Engine {
     pub fn loss(&self, model: &T5, rows: &[&Sample]) -> Result<Vec<Tensor>> {
         let shard = |rows: &[&Sample]| -> Result<Tensor> {
             let tape = Tape::off(self.kernels.clone());
-            Ok(model.loss(&tape, &self.batch(model, rows)?, 0.0)?.value().clone())
+            let loss = self.batch(model, rows).and_then(|batch| Ok(model.loss(&tape, &batch, 0.0)?));
+            let loss = loss.map_err(|error| self.explained(error, model, rows, "a loss"))?;
+            Ok(loss.value().clone())
         };
         if self.threads() > rows.len() {
             return Ok(vec![self.all.install(|| shard(rows))?]);
@@ -205,7 +197,14 @@ impl Engine {
         let answer = |rows: &[usize]| -> Result<Vec<Vec<u32>>> {
             let rows: Vec<(usize, &[u32])> = rows.iter().map(|&row| (row, sources[row])).collect();
             let answers = generate(model, &Tape::off(self.kernels.clone()), &rows, options);
-            let answers = answers.map_err(|error| self.explained_generation(error.into(), &rows))?;
+            let answers = answers.map_err(|error| match Error::from(error) {
+                error if error.says_out_of_memory() => {
+                    let tokens: usize = rows.iter().map(|(_, ids)| ids.len()).sum();
+                    let what = format!("text for {} prompts of {tokens} tokens", rows.len());
+                    self.out_of_memory(what, None, "Lower evaluation.batch_size (--batch-size of generate)")
+                }
+                error => error,
+            })?;
             done(rows.len());
             Ok(answers)
         };

@@ -1,5 +1,6 @@
 //! How much fits into a batch.
 
+use candle_core::Tensor;
 use tallow_data::Sample;
 use tallow_ops::Randomness;
 use tallow_peft::Adapted;
@@ -25,34 +26,45 @@ pub fn largest_batch(engine: &Engine, adapted: &Adapted, rows: &[Sample]) -> Res
     longest.sort_by_key(|row| std::cmp::Reverse(tokens(row)));
     let all: usize = longest.iter().map(|row| tokens(row)).sum();
     let Some(first) = longest.first().map(|row| tokens(row)) else { return Ok(TOKENS_ON_HOST) };
-    attempt(engine, adapted, &longest[..1])?;
-    let fits = |most: usize| -> Result<bool> {
+    let gradients = adapted.parameters.gradients()?;
+    attempt(engine, adapted, &longest[..1], &gradients)?;
+    // The tokens that were tried, if they fit.
+    let fitting = |most: usize| -> Result<Option<usize>> {
         let mut used = 0;
         let batch: Vec<&Sample> = longest
             .iter()
             .copied()
-            .take_while(|row| {
-                used += tokens(row);
-                used <= most
+            .filter(|row| {
+                let fits = used + tokens(row) <= most;
+                used += if fits { tokens(row) } else { 0 };
+                fits
             })
             .collect();
-        match attempt(engine, adapted, &batch) {
-            Ok(()) => Ok(true),
+        match attempt(engine, adapted, &batch, &gradients) {
+            Ok(()) => Ok(Some(used)),
             Err(Error::OutOfMemory { .. }) => {
                 engine.kernels().trim();
-                Ok(false)
+                Ok(None)
             }
             Err(error) => Err(error),
         }
     };
-    let (mut good, mut bad) = (first, None);
-    while good < all && bad.is_none() {
-        let next = (2 * good).min(all);
-        if fits(next)? { good = next } else { bad = Some(next) }
+    let (mut good, mut tried, mut bad) = (first, first, None);
+    while tried < all && bad.is_none() {
+        tried = (2 * tried).min(all);
+        match fitting(tried)? {
+            Some(used) => good = used,
+            None => bad = Some(tried),
+        }
     }
     while let Some(most) = bad.filter(|most| *most as f64 > 1.06 * good as f64) {
         let middle = usize::midpoint(good, most);
-        if fits(middle)? { good = middle } else { bad = Some(middle) }
+        match fitting(middle)? {
+            // Rows in between are too long to come nearer.
+            Some(used) if used <= good => break,
+            Some(used) => good = used,
+            None => bad = Some(middle),
+        }
     }
     Ok(if bad.is_none() { good } else { ((good as f64 * SHARE) as usize).max(first) })
 }
@@ -62,10 +74,9 @@ fn tokens(row: &Sample) -> usize {
 }
 
 /// One batch, forward and backward.
-fn attempt(engine: &Engine, adapted: &Adapted, rows: &[&Sample]) -> Result<()> {
-    let gradients = adapted.parameters.gradients()?;
+fn attempt(engine: &Engine, adapted: &Adapted, rows: &[&Sample], gradients: &Tensor) -> Result<()> {
     let randomness = |shard: u64| Randomness::new(0, 0, shard);
     let (model, parameters) = (&adapted.model, &adapted.parameters);
-    let loss = engine.accumulate(model, parameters, rows, 0.0, Some(&randomness), &gradients)?;
+    let loss = engine.accumulate(model, parameters, rows, 0.0, Some(&randomness), gradients)?;
     engine.read(&loss).map(drop)
 }

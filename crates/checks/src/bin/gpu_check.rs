@@ -49,10 +49,11 @@ fn main() -> ExitCode {
 
 #[cfg(feature = "cuda")]
 fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    if !tallow_ops::Cuda::is_available() {
-        return skip("no CUDA device");
+    match tallow_ops::Cuda::count() {
+        Ok(0) => skip("no CUDA device"),
+        Ok(_) => check::run(arguments),
+        Err(error) => Err(anyhow::anyhow!("the CUDA driver does not work: {error}")),
     }
-    check::run(arguments)
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -38,7 +38,7 @@ pub fn cases(extent: Extent) -> Vec<Case> {
 
 fn elementwise(extent: Extent) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (n, f) in extent.take([(37, 129)], [(1, 1), (130, 2048)]) {
+    for (n, f) in extent.take([(37, 129)], [(1, 1), (600, 2048)]) {
         let name = format!("({n}, {f})");
         let mut random = Random::new(1);
         let mut inputs = |count: usize| (0..count).map(|_| random.tensor((n, f), 1.5)).collect::<Vec<_>>();
@@ -238,7 +238,7 @@ fn one_attention(heads: usize, width: usize, p: f64, bias: bool, rows: Rows) -> 
 
 fn updates(extent: Extent) -> Vec<Case> {
     let mut cases = Vec::new();
-    for n in extent.take([1000], [1, 300_000]) {
+    for n in extent.take([1000], [1, 1_200_000]) {
         cases.push(Case::new(Operation::AdamW, format!("{n} parameters"), move |kernels, dtype| {
             let mut random = Random::new(9);
             let specs = vec![

@@ -6,8 +6,6 @@ use crate::{Error, Result};
 
 const MODULE: Module = module!("cross_entropy");
 
-/// Logits that exist at a time.
-const LOGITS: usize = 64 << 20;
 /// Threads to a row.
 const THREADS: u32 = 512;
 
@@ -30,7 +28,7 @@ impl CrossEntropyKernel for Cuda {
         let dtype = x.dtype;
         let weight = Operand { pointer: wanted(head, dtype)?, dtype };
         // Balanced chunks: the head is read whole for each.
-        let chunk = m.div_ceil((m * vocabulary).div_ceil(LOGITS).max(1)).max(1);
+        let chunk = m.div_ceil((m * vocabulary).div_ceil(self.settings.logits).max(1)).max(1);
         let logits = self.empty((chunk.min(m), vocabulary), DType::F32)?;
         let slopes = match wants.hidden || wants.head {
             true => Some(self.empty((chunk.min(m), vocabulary), dtype)?),

@@ -17,8 +17,15 @@ pub(crate) struct Operand {
     pub dtype: DType,
 }
 
-/// Where the values of a contiguous tensor lie.
+/// Where the values of a contiguous tensor of f32 or bf16 lie.
 pub(crate) fn operand(tensor: &Tensor) -> Result<Operand> {
+    match locate(tensor)? {
+        found if matches!(found.dtype, DType::F32 | DType::BF16) => Ok(found),
+        _ => Err(unsupported(tensor, DType::F32)),
+    }
+}
+
+fn locate(tensor: &Tensor) -> Result<Operand> {
     let (storage, layout) = tensor.storage_and_layout();
     let start = layout.contiguous_offsets().map(|(start, _)| start);
     let found = match (&*storage, start) {
@@ -34,7 +41,7 @@ pub(crate) fn operand(tensor: &Tensor) -> Result<Operand> {
 
 /// Where the values of a contiguous tensor of one type lie.
 pub(crate) fn wanted(tensor: &Tensor, dtype: DType) -> Result<u64> {
-    match operand(tensor)? {
+    match locate(tensor)? {
         found if found.dtype == dtype => Ok(found.pointer),
         _ => Err(unsupported(tensor, dtype)),
     }
@@ -75,7 +82,7 @@ impl Cuda {
         let count = shape.elem_count();
         // SAFETY: every bit pattern is a value of these types, and callers write before they read.
         let slice = unsafe { self.cuda.alloc::<T>(count)? };
-        if self.poison && count > 0 {
+        if self.settings.poison && count > 0 {
             let stream = self.cuda.cuda_stream();
             let (pointer, _guard) = slice.device_ptr(&stream);
             // SAFETY: the range is the fresh allocation.

@@ -1,24 +1,42 @@
 use std::time::Duration;
 
 use candle_core::Device;
-use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaEvent, CudaStream, sys};
+use candle_core::cuda_backend::cudarc::cublas;
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, sys};
 use candle_core::cuda_backend::{CudaDevice, WrapErr};
 
 use super::Cuda;
 use crate::trace::{Clock, Mark};
-use crate::{DeviceMemory, Result};
+use crate::{DeviceMemory, Error, Result};
 
-pub(super) fn is_available() -> bool {
-    CudaContext::device_count().is_ok_and(|count| count > 0)
+/// The oldest GPUs that the kernels are made for.
+const OLDEST: (i32, i32) = (8, 0);
+
+pub(super) fn count() -> Result<usize> {
+    match CudaContext::device_count() {
+        Ok(count) => Ok(usize::try_from(count).unwrap_or(0)),
+        // What the driver says, and what stands in for a driver that is not there.
+        Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+        Err(error) => Err(error).w().map_err(Into::into),
+    }
 }
 
 /// One stream, a pool that keeps what it has, and no events.
 pub(super) fn open(ordinal: usize, tf32: bool) -> Result<(Device, CudaDevice)> {
     let device = Device::new_cuda_with_stream(ordinal)?;
     let cuda = device.as_cuda_device()?.clone();
+    let (major, minor) = cuda.cuda_stream().context().compute_capability().w()?;
+    if (major, minor) < OLDEST {
+        let name = cuda.cuda_stream().context().name().unwrap_or_default();
+        return Err(Error::OldGpu { name, major, minor });
+    }
     // SAFETY: this process has one stream, on which everything happens in order.
     unsafe { cuda.disable_event_tracking() };
     candle_core::cuda::set_gemm_reduced_precision_f32(tf32);
+    // By default cuBLAS may sum the parts of a long bf16 product in bf16.
+    let mode = cublas::sys::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+    // SAFETY: the handle is the device's own.
+    unsafe { cublas::sys::cublasSetMathMode(*cuda.cublas_handle().handle(), mode).result().w()? };
     // By default the pool gives its memory back at every synchronisation, and asks for it again after.
     let mut all = u64::MAX;
     // SAFETY: the attribute is a u64, which lives through the call.

@@ -1,5 +1,5 @@
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use candle_core::DType;
 use candle_core::cuda_backend::WrapErr;
@@ -61,9 +61,6 @@ pub(crate) struct Pointers {
     pub c: u64,
 }
 
-/// Set once cuBLAS has said that it cannot run groups.
-static NO_GROUPS: AtomicBool = AtomicBool::new(false);
-
 fn data_type(dtype: DType) -> sys::cudaDataType {
     match dtype {
         DType::BF16 => sys::cudaDataType::CUDA_R_16BF,
@@ -76,7 +73,7 @@ const ALGORITHM: sys::cublasGemmAlgo_t = sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFA
 impl Cuda {
     /// Sums are f32 always; f32 operands may be rounded to TF32 first.
     fn compute_type(&self, dtype: DType) -> sys::cublasComputeType_t {
-        match self.tf32 && dtype == DType::F32 {
+        match self.settings.tf32 && dtype == DType::F32 {
             true => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
             false => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
         }
@@ -137,8 +134,15 @@ impl Cuda {
         Ok(())
     }
 
+    /// Whether products of operands that start at multiples of `step` values may be grouped: cuBLAS needs 16-byte
+    /// alignment there.
+    pub(crate) fn groups(&self, step: usize, dtype: DType) -> bool {
+        let aligned = (step * dtype.size_in_bytes()).is_multiple_of(16);
+        aligned && self.settings.groups && !self.groups_failed.load(Ordering::Relaxed)
+    }
+
     /// Groups of products, each of one size with `members` products, all of one type, in one launch; the pointers
-    /// come group by group. False if this cuBLAS cannot.
+    /// come group by group. False if this cuBLAS cannot; it is not asked again.
     pub(crate) fn gemm_grouped(
         &self,
         products: &[Product],
@@ -146,9 +150,6 @@ impl Cuda {
         pointers: Pointers,
         dtype: DType,
     ) -> Result<bool> {
-        if NO_GROUPS.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
         let ints =
             |of: &dyn Fn(&Product) -> usize| products.iter().map(|p| of(p) as c_int).collect::<Vec<_>>();
         let (m, n, k) = (ints(&|p| p.size.m), ints(&|p| p.size.n), ints(&|p| p.size.k));
@@ -185,11 +186,11 @@ impl Cuda {
                 self.compute_type(dtype),
             )
         };
-        if status == sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED {
-            NO_GROUPS.store(true, Ordering::Relaxed);
+        if status != sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS {
+            // An older one, or one that knows no such group. Should the device itself have failed, the next call says so.
+            self.groups_failed.store(true, Ordering::Relaxed);
             return Ok(false);
         }
-        status.result().w()?;
         trace::launch();
         for Product { size: Size { m, k, n }, .. } in products {
             trace::product(*m, *k, n * members);

@@ -1,8 +1,10 @@
 //! Training in bf16, through candle's operations.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 use tallow_data::Sample;
-use tallow_ops::{AdamW, Update};
+use tallow_ops::{AdamW, Composed, Update};
 use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, inject};
 use tallow_t5::{GenerationOptions, T5};
 use tallow_train::Engine;
@@ -21,7 +23,7 @@ fn adapted(full: bool, dtype: DType) -> Adapted {
 }
 
 fn engine() -> Engine {
-    Engine::composed(Device::Cpu)
+    Engine::whole(Arc::new(Composed::new(Device::Cpu)), 2)
 }
 
 /// The mean losses of `steps` steps from step `first` on.

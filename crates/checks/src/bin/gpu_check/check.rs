@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,9 +7,9 @@ use anyhow::Result;
 use candle_core::DType;
 use serde_json::{Value, json};
 use tallow_checks::golden::{self, Golden};
-use tallow_checks::operations::{Case, Extent, Finding, cases};
+use tallow_checks::operations::{Case, Extent, Finding, cases, tolerance};
 use tallow_checks::training;
-use tallow_ops::{Composed, Cuda, Kernels, Operation, Selected};
+use tallow_ops::{Composed, Cuda, CudaSettings, Kernels, Operation, Selected};
 use tallow_train::Engine;
 
 use super::Arguments;
@@ -41,6 +41,16 @@ impl Report {
         self.lines.push(Line { part, what, passed, note });
     }
 
+    /// Runs one part; an error or a panic that ends it is a line of its own.
+    fn part(&mut self, name: &'static str, run: impl FnOnce(&mut Self) -> Result<()>) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(self)));
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.put(name, "all of it", false, format!("{error:#}")),
+            Err(panic) => self.put(name, "all of it", false, message(&*panic)),
+        }
+    }
+
     fn json(&self) -> Value {
         let line = |line: &Line| json!({ "part": line.part, "what": line.what, "passed": line.passed, "note": line.note });
         Value::Array(self.lines.iter().map(line).collect())
@@ -49,29 +59,33 @@ impl Report {
 
 pub fn run(arguments: &Arguments) -> Result<bool> {
     let begin = Instant::now();
-    let cuda = Arc::new(Cuda::new(arguments.gpu, false)?.poisoned());
+    let settings = CudaSettings { poison: true, ..CudaSettings::default() };
+    let cuda = Cuda::new(arguments.gpu, settings)?;
     println!("{}, driver {}", cuda.gpu_name(), cuda.driver_version()?);
-    let own: Arc<dyn Kernels> = cuda.clone();
-    let composed: Arc<dyn Kernels> = Arc::new(Composed::new(own.device().clone()));
-    let cases = cases(if arguments.quick { Extent::Quick } else { Extent::Full });
     let mut report = Report::default();
-    let findings = operations(&own, &composed, &cases, &mut report);
-    let verified: Vec<&str> =
-        verified(&findings).into_iter().filter(|(_, passed)| *passed).map(|(name, _)| name).collect();
-    goldens(arguments, &[&own, &composed], &mut report);
-    if !arguments.quick {
-        repeats(arguments, &own, &cases, &mut report)?;
-        losses(arguments, &own, &mut report)?;
+    // What a check panics with is a line of the report, once.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut findings = Vec::new();
+    let alive = operations(arguments, &cuda, &mut report, &mut findings);
+    let own: Arc<dyn Kernels> = Arc::new(cuda.with(settings));
+    if alive {
+        goldens(arguments, &own, &mut report);
+        if !arguments.quick {
+            report.part("repeat", |report| repeats(arguments, &own, report));
+            report.part("training", |report| losses(arguments, &own, report));
+        }
     }
+    let _ = std::panic::take_hook();
+    let agreeing = agreeing(&findings);
     let failed = report.lines.iter().filter(|line| !line.passed).count();
     println!("{} checks, {failed} failed, {:.1} s", report.lines.len(), begin.elapsed().as_secs_f64());
-    println!("operations whose kernels agree: {}", verified.join(", "));
+    println!("operations whose kernels agree: {}", agreeing.join(", "));
     let result = json!({
         "gpu": cuda.gpu_name(),
         "driver": cuda.driver_version()?,
         "quick": arguments.quick,
         "failed": failed,
-        "agreeing_operations": verified,
+        "agreeing_operations": agreeing,
         "operations": findings,
         "checks": report.json(),
         "seconds": begin.elapsed().as_secs_f64(),
@@ -80,44 +94,67 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// Every case, the operation's own kernels against candle's on the same device.
-fn operations(
-    own: &Arc<dyn Kernels>,
-    composed: &Arc<dyn Kernels>,
-    cases: &[Case],
-    report: &mut Report,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for case in cases {
-        // What surrounds the operation is candle's on both sides, so that a difference is its own.
-        let kernels: Arc<dyn Kernels> = Arc::new(Selected::new(own.clone(), [case.operation]));
-        for dtype in DTYPES {
-            let found = case.compare(&kernels, composed, dtype);
-            let note = match &found.failure {
-                Some(failure) => failure.clone(),
-                None => format!("{:.1e} of {:.0e}", found.error, found.tolerance),
-            };
-            let what = format!("{} {}, {}", found.operation, found.dtype, found.case);
-            report.put("operation", what, found.passed(), note);
-            findings.push(found);
+/// Every operation: as it is used; with everything that is done in chunks in small ones; and without grouped products.
+/// False if a kernel has left the device in a state in which nothing more can be computed.
+fn operations(arguments: &Arguments, cuda: &Cuda, report: &mut Report, findings: &mut Vec<Finding>) -> bool {
+    let extent = if arguments.quick { Extent::Quick } else { Extent::Full };
+    let plain = CudaSettings { poison: true, ..CudaSettings::default() };
+    let chunks = [Operation::Attention, Operation::CrossEntropy];
+    let ways: [(&str, CudaSettings, &[Operation]); 3] = [
+        ("", plain, &Operation::ALL),
+        (" in small chunks", CudaSettings { scores: 1000, logits: 2500, ..plain }, &chunks),
+        (" without groups", CudaSettings { groups: false, ..plain }, &[Operation::Attention]),
+    ];
+    let composed: Arc<dyn Kernels> = Arc::new(Composed::new(cuda.device().clone()));
+    for (way, settings, of) in ways {
+        let own: Arc<dyn Kernels> = Arc::new(cuda.with(settings));
+        for case in cases(extent).iter().filter(|case| of.contains(&case.operation)) {
+            // What surrounds the operation is candle's on both sides, so that a difference is its own.
+            let kernels: Arc<dyn Kernels> = Arc::new(Selected::new(own.clone(), [case.operation]));
+            for dtype in DTYPES {
+                let mut found = compare(case, &kernels, &composed, dtype);
+                found.case += way;
+                let note = match &found.failure {
+                    Some(failure) => failure.clone(),
+                    None => format!("{:.1e} of {:.0e}", found.error, found.tolerance),
+                };
+                let what = format!("{} {}, {}", found.operation, found.dtype, found.case);
+                report.put("operation", what, found.passed(), note);
+                findings.push(found);
+            }
+            if let Err(error) = cuda.synchronize() {
+                let note = format!("the device computes nothing more after it: {error}");
+                report.put("operation", format!("{}, {}{way}", case.operation, case.name), false, note);
+                return false;
+            }
         }
     }
-    findings
+    true
 }
 
-/// Whether each operation passed all of its cases.
-fn verified(findings: &[Finding]) -> BTreeMap<&'static str, bool> {
-    let mut table: BTreeMap<&'static str, bool> =
-        Operation::ALL.into_iter().map(|operation| (operation.name(), true)).collect();
-    for finding in findings {
-        *table.entry(finding.operation).or_default() &= finding.passed();
-    }
-    table
+/// The comparison, with a panic as a failure.
+fn compare(case: &Case, own: &Arc<dyn Kernels>, reference: &Arc<dyn Kernels>, dtype: DType) -> Finding {
+    catch_unwind(AssertUnwindSafe(|| case.compare(own, reference, dtype))).unwrap_or_else(|panic| Finding {
+        operation: case.operation.name(),
+        case: case.name.clone(),
+        dtype: dtype.as_str(),
+        error: f64::NAN,
+        tolerance: tolerance(dtype),
+        failure: Some(message(&*panic)),
+    })
+}
+
+/// The operations that passed all of their cases.
+fn agreeing(findings: &[Finding]) -> Vec<&'static str> {
+    let of = |operation: Operation| findings.iter().filter(move |found| found.operation == operation.name());
+    let agrees = |operation: &Operation| of(*operation).count() > 0 && of(*operation).all(Finding::passed);
+    Operation::ALL.into_iter().filter(agrees).map(Operation::name).collect()
 }
 
 type Check = fn(&Golden, &Arc<dyn Kernels>);
 
-fn goldens(arguments: &Arguments, kinds: &[&Arc<dyn Kernels>], report: &mut Report) {
+fn goldens(arguments: &Arguments, own: &Arc<dyn Kernels>, report: &mut Report) {
+    let composed: Arc<dyn Kernels> = Arc::new(Composed::new(own.device().clone()));
     let checks: [(&str, Check); 5] = [
         ("hidden states, logits, losses", golden::hidden_states_logits_and_losses),
         ("adapters", golden::adapters_logits_losses_gradients_and_merged_weights),
@@ -125,23 +162,21 @@ fn goldens(arguments: &Arguments, kinds: &[&Arc<dyn Kernels>], report: &mut Repo
         ("ten training steps", golden::ten_training_steps),
         ("greedy decodes", golden::greedy_decodes),
     ];
-    // A check panics with what differs; the report says it once.
-    std::panic::set_hook(Box::new(|_| {}));
-    for golden in Golden::in_folder(&arguments.goldens, true) {
-        for kernels in kinds {
+    let folders = catch_unwind(|| Golden::in_folder(&arguments.goldens, true));
+    let folders = match folders {
+        Ok(folders) => folders,
+        Err(panic) => return report.put("golden", "the folders", false, message(&*panic)),
+    };
+    for golden in folders {
+        for kernels in [own, &composed] {
             for (name, check) in checks {
                 let outcome = catch_unwind(AssertUnwindSafe(|| check(&golden, kernels)));
                 let note = outcome.as_ref().map_or_else(|panic| message(&**panic), |()| "agrees".to_owned());
-                report.put(
-                    "golden",
-                    format!("{}, {}, {name}", golden.name(), kernels.name()),
-                    outcome.is_ok(),
-                    note,
-                );
+                let what = format!("{}, {}, {name}", golden.name(), kernels.name());
+                report.put("golden", what, outcome.is_ok(), note);
             }
         }
     }
-    let _ = std::panic::take_hook();
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -149,23 +184,28 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
 }
 
-/// The same step twice; where it differs, the operations that do not repeat.
-fn repeats(arguments: &Arguments, own: &Arc<dyn Kernels>, cases: &[Case], report: &mut Report) -> Result<()> {
+/// The same step twice, from the rows to the parameters; where it differs, the operations that do not repeat.
+fn repeats(arguments: &Arguments, own: &Arc<dyn Kernels>, report: &mut Report) -> Result<()> {
     let batches = training::batches(&arguments.model, &arguments.rows)?;
+    let engine = Engine::whole(own.clone(), 1);
     for dtype in DTYPES {
-        let adapted = training::adapted(&arguments.model, own, dtype)?;
-        let engine = Engine::new(own.clone(), 1);
-        let gradient = || -> Result<Vec<u32>> {
-            let gradient = training::gradient(&engine, &adapted, &batches[0])?.to_vec1::<f32>()?;
-            Ok(gradient.into_iter().map(f32::to_bits).collect())
+        let step = || -> Result<Vec<u32>> {
+            let adapted = training::adapted(&arguments.model, own, dtype)?;
+            let mut numbers = training::gradient(&engine, &adapted, &batches[0])?.to_vec1::<f32>()?;
+            training::losses(&engine, &adapted, &batches, 1)?;
+            numbers.extend(adapted.parameters.state().to_vec1::<f32>()?);
+            Ok(numbers.into_iter().map(f32::to_bits).collect())
         };
-        let equal = gradient()? == gradient()?;
+        let equal = step()? == step()?;
         let mut note = "bit-equal".to_owned();
         if !equal {
+            let cases = cases(Extent::Full);
             let unlike = cases.iter().filter(|case| !case.repeats(own, dtype).unwrap_or(false));
-            let mut names: Vec<&str> = unlike.map(|case| case.operation.name()).collect();
-            names.dedup();
-            note = format!("not repeatable: {}", names.join(", "));
+            let names: BTreeSet<&str> = unlike.map(|case| case.operation.name()).collect();
+            note = match names.is_empty() {
+                true => "differs, though each operation alone repeats".to_owned(),
+                false => format!("not repeatable: {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+            };
         }
         report.put("repeat", format!("the same step twice, {}", dtype.as_str()), equal, note);
     }
@@ -181,7 +221,7 @@ fn losses(arguments: &Arguments, own: &Arc<dyn Kernels>, report: &mut Report) ->
         Ok(training::losses(engine, &adapted, &batches, arguments.steps)?)
     };
     let wanted = run(&Engine::cpu(threads), DType::F32)?;
-    let engine = Engine::new(own.clone(), 1);
+    let engine = Engine::whole(own.clone(), 1);
     for (dtype, mean_limit, worst_limit) in LOSSES {
         let far: Vec<f64> =
             run(&engine, dtype)?.iter().zip(&wanted).map(|(a, b)| (a / b - 1.0).abs()).collect();

@@ -87,7 +87,8 @@ impl Attention<'_> {
         let sums = matches!(c.place, Place::Keys);
         let products: Vec<Product> =
             chunk.units.iter().map(|unit| self.product(unit, [a, b, c], sums && unit.again)).collect();
-        if products.len() > 1 && self.grouped(chunk, &products, [a, b, c])? {
+        let groups = products.len() > 1 && self.cuda.groups(self.width, self.dtype);
+        if groups && self.grouped(chunk, &products, [a, b, c])? {
             return Ok(());
         }
         for (unit, product) in chunk.units.iter().zip(products) {

@@ -7,8 +7,6 @@ use crate::attention::AttentionLayout;
 use crate::cuda::{Cuda, wanted};
 use crate::{Result, Segments};
 
-/// Scores that exist at a time.
-const SCORES: usize = 64 << 20;
 /// Units of a chunk: blocks of a grid's second dimension.
 const UNITS: usize = 32 * 1024;
 /// Lines of scores start at multiples of so many values, for the sake of the products.
@@ -99,7 +97,9 @@ impl Plan {
     }
 
     fn new(cuda: &Cuda, layout: &AttentionLayout, width: usize) -> Result<Self> {
-        let chunks = chunks(layout, SCORES).into_iter().map(|units| Self::chunk(cuda, layout, width, units));
+        let chunks = chunks(layout, cuda.settings.scores)
+            .into_iter()
+            .map(|units| Self::chunk(cuda, layout, width, units));
         Ok(Self {
             chunks: chunks.collect::<Result<_>>()?,
             queries: layout.queries.clone(),

@@ -18,7 +18,7 @@
 #     ld.so.cache), then $CUDA_HOME, $VIRTUAL_ENV and the folders in shim_dirs below.
 #     CUDA_SHIM_DEBUG=1 says on standard error what was opened; CUDA_SHIM_NONE=1 acts as if there were no CUDA.
 #
-# Environment: CUDA_COMPUTE_CAP (default 90), the oldest GPUs that candle's own kernels are compiled for;
+# Environment: CUDA_COMPUTE_CAP (default 80: Ampere and newer), the oldest GPUs that candle's own kernels are compiled for;
 #   CUDA_WITH_NVRTC=1 also installs libnvrtc; CUDA_FAST_QUANT=1 (during cargo build) compiles candle's GGUF and MoE
 #   kernels, which are not used here, at -O1: a shorter first build.
 # Needs: python3 with pip, gcc, g++, ar, cargo; 300 MB. A finished ROOT is only checked, not made again.
@@ -223,7 +223,7 @@ export CUDA_HOME='$CU'
 export CUDA_PATH='$CU'
 export NVCC='$CU/bin/nvcc-candle'
 export CUDARC_CUDA_VERSION=13000
-export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90}
+export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
 export CUDAFORGE_THREADS=${CUDAFORGE_THREADS:-$(nproc)}
 case ":\$PATH:" in *":$CU/bin:"*) ;; *) export PATH='$CU/bin':"\$PATH" ;; esac
 EOF

@@ -30,6 +30,9 @@ struct Arguments {
     /// Small shapes only, and no training
     #[arg(long)]
     quick: bool,
+    /// Draws the shapes that are tried beside the fixed ones
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
     /// Steps of training that are compared with the CPU
     #[arg(long, value_name = "N", default_value_t = 50)]
     steps: usize,
@@ -58,14 +61,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
 #[cfg(not(feature = "cuda"))]
 fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    let _ = (
-        &arguments.goldens,
-        &arguments.model,
-        &arguments.rows,
-        arguments.gpu,
-        arguments.quick,
-        arguments.steps,
-    );
+    let Arguments { goldens: _, model: _, rows: _, gpu: _, quick: _, seed: _, steps: _ } = arguments;
     skip("built without CUDA (--features cuda)")
 }
 

@@ -16,15 +16,25 @@ use super::random::Random;
 pub enum Extent {
     /// One or two small ones: milliseconds.
     Quick,
-    /// Single rows, odd and large ones, long segments.
-    Full,
+    /// Single rows, odd and large ones, long segments, and some that are drawn from this seed.
+    Full(u64),
 }
+
+/// The shapes that are drawn for each kind of case.
+const DRAWN: usize = 3;
 
 impl Extent {
     /// All of `quick`, and of `more` if there is time.
     fn take<T>(self, quick: impl IntoIterator<Item = T>, more: impl IntoIterator<Item = T>) -> Vec<T> {
-        let more = more.into_iter().filter(|_| self == Self::Full);
+        let more = more.into_iter().filter(|_| self != Self::Quick);
         quick.into_iter().chain(more).collect()
+    }
+
+    /// Sizes from 1 to `most` each, drawn apart for each `kind` of case; none if there is no time.
+    fn drawn<const N: usize>(self, kind: u64, most: [u32; N]) -> Vec<[usize; N]> {
+        let Self::Full(seed) = self else { return Vec::new() };
+        let mut random = Random::new(seed.wrapping_mul(1000).wrapping_add(kind));
+        (0..DRAWN).map(|_| most.map(|most| 1 + random.ids(1, most)[0] as usize)).collect()
     }
 }
 
@@ -38,7 +48,9 @@ pub fn cases(extent: Extent) -> Vec<Case> {
 
 fn elementwise(extent: Extent) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (n, f) in extent.take([(37, 129)], [(1, 1), (600, 2048)]) {
+    let mut shapes = extent.take([(37, 129)], [(1, 1), (600, 2048)]);
+    shapes.extend(extent.drawn(1, [300, 1000]).into_iter().map(|[n, f]| (n, f)));
+    for (n, f) in shapes {
         let name = format!("({n}, {f})");
         let mut random = Random::new(1);
         let mut inputs = |count: usize| (0..count).map(|_| random.tensor((n, f), 1.5)).collect::<Vec<_>>();
@@ -63,7 +75,9 @@ fn elementwise(extent: Extent) -> Vec<Case> {
 
 fn norms(extent: Extent) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (n, d) in extent.take([(33, 512)], [(1, 8), (7, 100), (300, 768), (5, 4096)]) {
+    let mut shapes = extent.take([(33, 512)], [(1, 8), (7, 100), (300, 768), (5, 4096)]);
+    shapes.extend(extent.drawn(2, [100, 1500]).into_iter().map(|[n, d]| (n, d)));
+    for (n, d) in shapes {
         let mut random = Random::new(2);
         let mut stream =
             || vec![random.tensor((n, d), 1.0), random.tensor((n, d), 0.5), random.tensor(d, 1.0)];
@@ -86,8 +100,9 @@ fn norms(extent: Extent) -> Vec<Case> {
 
 fn products(extent: Extent) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (n, d, out) in extent.take([(33, 64, 100)], [(1, 8, 8), (17, 1, 3), (256, 768, 768), (1500, 512, 64)])
-    {
+    let mut shapes = extent.take([(33, 64, 100)], [(1, 8, 8), (17, 1, 3), (256, 768, 768), (1500, 512, 64)]);
+    shapes.extend(extent.drawn(3, [200, 300, 300]).into_iter().map(|[n, d, out]| (n, d, out)));
+    for (n, d, out) in shapes {
         let mut random = Random::new(3);
         let deviation = (d as f64).powf(-0.5);
         let inputs = vec![random.tensor((n, d), 1.0), random.tensor((out, d), deviation)];
@@ -110,7 +125,9 @@ fn products(extent: Extent) -> Vec<Case> {
 
 fn tables(extent: Extent) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (rows, d, n) in extent.take([(50, 64, 90)], [(3, 8, 1), (1000, 512, 700)]) {
+    let mut shapes = extent.take([(50, 64, 90)], [(3, 8, 1), (1000, 512, 700)]);
+    shapes.extend(extent.drawn(4, [500, 300, 300]).into_iter().map(|[rows, d, n]| (rows, d, n)));
+    for (rows, d, n) in shapes {
         let mut random = Random::new(4);
         let ids = random.ids(n, rows as u32);
         let table = vec![random.tensor((rows, d), 1.0)];
@@ -130,7 +147,9 @@ fn tables(extent: Extent) -> Vec<Case> {
             Ok(vec![store])
         }));
     }
-    for (heads, reach) in extent.take([(4, 40)], [(1, 1), (12, 700)]) {
+    let mut shapes = extent.take([(4, 40)], [(1, 1), (12, 700)]);
+    shapes.extend(extent.drawn(5, [16, 500]).into_iter().map(|[heads, reach]| (heads, reach)));
+    for (heads, reach) in shapes {
         let mut random = Random::new(5);
         let index = random.ids(2 * reach - 1, 32);
         let table = vec![random.tensor((32, heads), 1.0)];
@@ -145,7 +164,9 @@ fn tables(extent: Extent) -> Vec<Case> {
 
 fn losses(extent: Extent) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (m, vocabulary, d) in extent.take([(37, 1000, 64)], [(1, 13, 8), (70, 32_128, 128)]) {
+    let mut shapes = extent.take([(37, 1000, 64)], [(1, 13, 8), (70, 32_128, 128)]);
+    shapes.extend(extent.drawn(6, [100, 3000, 200]).into_iter().map(|[m, vocabulary, d]| (m, vocabulary, d)));
+    for (m, vocabulary, d) in shapes {
         for smoothing in [0.0, 0.1] {
             let mut random = Random::new(6);
             let labels = random.ids(m, vocabulary as u32);
@@ -184,7 +205,7 @@ impl Rows {
 fn attentions(extent: Extent) -> Vec<Case> {
     // Queries behind a cache with room to grow.
     let cached = Rows { queries: vec![1, 4, 1], keys: vec![3..20, 24..33, 60..61], causal: true };
-    let shapes = extent.take(
+    let mut shapes = extent.take(
         [
             (2, 8, 0.0, true, Rows::own(&[1, 7, 33, 1], false)),
             (3, 64, 0.1, true, Rows::own(&[5, 40], true)),
@@ -198,6 +219,11 @@ fn attentions(extent: Extent) -> Vec<Case> {
             (1, 8, 0.0, true, Rows::own(&[1], true)),
         ],
     );
+    for [heads, width, a, b, c] in extent.drawn(7, [8, 3, 200, 200, 200]) {
+        let width = [8, 64, 128][width - 1];
+        shapes.push((heads, width, 0.1, true, Rows::own(&[a, 1, b, c], a % 2 == 0)));
+        shapes.push((heads, width, 0.0, false, Rows::others(&[a, b, c], &[c, a, b])));
+    }
     shapes
         .into_iter()
         .map(|(heads, width, p, bias, rows)| one_attention(heads, width, p, bias, rows))
@@ -238,7 +264,9 @@ fn one_attention(heads: usize, width: usize, p: f64, bias: bool, rows: Rows) -> 
 
 fn updates(extent: Extent) -> Vec<Case> {
     let mut cases = Vec::new();
-    for n in extent.take([1000], [1, 1_200_000]) {
+    let mut sizes = extent.take([1000], [1, 1_200_000]);
+    sizes.extend(extent.drawn(8, [5000]).into_iter().map(|[n]| n));
+    for n in sizes {
         cases.push(Case::new(Operation::AdamW, format!("{n} parameters"), move |kernels, dtype| {
             let mut random = Random::new(9);
             let specs = vec![

@@ -84,6 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         "gpu": cuda.gpu_name(),
         "driver": cuda.driver_version()?,
         "quick": arguments.quick,
+        "seed": arguments.seed,
         "failed": failed,
         "agreeing_operations": agreeing,
         "operations": findings,
@@ -97,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 /// Every operation: as it is used; with everything that is done in chunks in small ones; and without grouped products.
 /// False if a kernel has left the device in a state in which nothing more can be computed.
 fn operations(arguments: &Arguments, cuda: &Cuda, report: &mut Report, findings: &mut Vec<Finding>) -> bool {
-    let extent = if arguments.quick { Extent::Quick } else { Extent::Full };
+    let extent = if arguments.quick { Extent::Quick } else { Extent::Full(arguments.seed) };
     let plain = CudaSettings { poison: true, ..CudaSettings::default() };
     let chunks = [Operation::Attention, Operation::CrossEntropy];
     let ways: [(&str, CudaSettings, &[Operation]); 3] = [
@@ -199,7 +200,7 @@ fn repeats(arguments: &Arguments, own: &Arc<dyn Kernels>, report: &mut Report) -
         let equal = step()? == step()?;
         let mut note = "bit-equal".to_owned();
         if !equal {
-            let cases = cases(Extent::Full);
+            let cases = cases(Extent::Full(arguments.seed));
             let unlike = cases.iter().filter(|case| !case.repeats(own, dtype).unwrap_or(false));
             let names: BTreeSet<&str> = unlike.map(|case| case.operation.name()).collect();
             note = match names.is_empty() {

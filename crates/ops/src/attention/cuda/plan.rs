@@ -119,18 +119,19 @@ impl Plan {
             values.extend(words.map(|word| word as i64));
             values.push(i64::from(layout.causal));
         }
-        let offsets: [&dyn Fn(&Unit, usize) -> usize; 3] = [
-            &|unit, head| unit.queries.start * inner + head * width,
-            &|unit, head| unit.keys.start * inner + head * width,
-            &|unit, head| unit.scores + head * unit.queries.len() * unit.stride,
-        ];
-        for offset in offsets {
-            values.extend(
-                units
-                    .iter()
-                    .flat_map(|unit| (0..heads).map(move |head| (unit, head)))
-                    .map(|(unit, head)| offset(unit, head) as i64),
-            );
+        // Of queries, keys and scores: where a unit's first head starts, and how far it is to the next.
+        let steps = |unit: &Unit| {
+            [
+                (unit.queries.start * inner, width),
+                (unit.keys.start * inner, width),
+                (unit.scores, unit.queries.len() * unit.stride),
+            ]
+        };
+        for kind in 0..3 {
+            for unit in &units {
+                let (start, step) = steps(unit)[kind];
+                values.extend((0..heads).map(|head| (start + head * step) as i64));
+            }
         }
         let scores = units.last().map_or(0, |unit| unit.scores + heads * unit.queries.len() * unit.stride);
         Ok(Chunk { units, scores, device: cuda.upload(values)?, heads })

@@ -4,6 +4,8 @@ mod composed;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(any(feature = "cuda", test))]
+mod units;
 
 #[cfg(feature = "cuda")]
 pub(crate) use cuda::Plans;

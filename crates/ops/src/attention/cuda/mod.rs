@@ -4,9 +4,10 @@ mod plan;
 
 use candle_core::{DType, Tensor};
 
+use plan::Chunk;
 pub(crate) use plan::Plans;
-use plan::{Chunk, Unit};
 
+use super::units::Unit;
 use super::{AttentionGradients, AttentionKernel, AttentionLayout, AttentionSaved, reach};
 use crate::cuda::{Cuda, Layout, Module, Operand, Pointers, Product, Size, module, operand, suffix, wanted};
 use crate::{Mask, Result};

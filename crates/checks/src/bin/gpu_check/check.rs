@@ -109,6 +109,8 @@ fn operations(arguments: &Arguments, cuda: &Cuda, report: &mut Report, findings:
     let composed: Arc<dyn Kernels> = Arc::new(Composed::new(cuda.device().clone()));
     for (way, settings, of) in ways {
         let own: Arc<dyn Kernels> = Arc::new(cuda.with(settings));
+        // Small chunks of long rows would be thousands of launches.
+        let extent = if settings == plain { extent } else { Extent::Quick };
         for case in cases(extent).iter().filter(|case| of.contains(&case.operation)) {
             // What surrounds the operation is candle's on both sides, so that a difference is its own.
             let kernels: Arc<dyn Kernels> = Arc::new(Selected::new(own.clone(), [case.operation]));

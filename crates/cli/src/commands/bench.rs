@@ -8,7 +8,7 @@ use serde_json::json;
 use tallow_data::Sample;
 use tallow_ops::trace;
 use tallow_ops::{AdamW, Update};
-use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
+use tallow_peft::{FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::T5;
 
 use crate::args::BenchArguments;
@@ -33,10 +33,13 @@ impl Batch {
 pub fn run(arguments: &BenchArguments) -> Result<()> {
     let options = arguments.compute.over(ComputeOptions::default());
     let compute = Compute::open(&options, threads(arguments.threads))?;
-    let dtype = if arguments.full { DType::F32 } else { compute.dtype };
-    let base = model(&arguments.model, compute.device(), dtype)?;
+    let method = method(arguments)?;
+    let base = model(&arguments.model, compute.device(), compute.loads_in(&method))?;
     let batches = read(&arguments.batches, &base)?;
-    let adapted = adapted(base, arguments, compute.dtype)?;
+    let adapted = match &arguments.adapter {
+        Some(folder) => adapt(base, folder)?,
+        None => inject(base, &method, Initial::Seed(0), compute.dtype)?,
+    };
     let engine = &compute.engine;
     let gradients = adapted.parameters.gradients()?;
     // The peer's optimiser: AdamW without decay, the gradient clipped to norm 1, no dropout.
@@ -123,10 +126,8 @@ fn read(path: &Path, model: &T5) -> Result<Vec<Vec<Sample>>> {
     Ok(batches)
 }
 
-fn adapted(base: T5, arguments: &BenchArguments, dtype: DType) -> Result<Adapted> {
-    if let Some(folder) = &arguments.adapter {
-        return adapt(base, folder);
-    }
+/// What is trained where no adapter is given.
+fn method(arguments: &BenchArguments) -> Result<Method> {
     let lora = LoraOptions {
         rank: arguments.rank,
         alpha: arguments.alpha,
@@ -135,7 +136,7 @@ fn adapted(base: T5, arguments: &BenchArguments, dtype: DType) -> Result<Adapted
     };
     let method = if arguments.full { Method::Full(FullOptions {}) } else { Method::Lora(lora) };
     Problems::refuse("the fresh adapter", method.problems())?;
-    Ok(inject(base, &method, Initial::Seed(0), dtype)?)
+    Ok(method)
 }
 
 /// Prints milliseconds of wall time and GFLOP/s by operation; threads run side by side.

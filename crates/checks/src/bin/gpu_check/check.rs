@@ -16,9 +16,10 @@ use super::Arguments;
 
 const DTYPES: [DType; 2] = [DType::F32, DType::BF16];
 
-/// How far losses may be from those that the CPU gives in f32, relative: on the mean, and at worst. bf16 keeps three
-/// digits, and training carries every rounding on.
-const LOSSES: [(DType, f64, f64); 2] = [(DType::F32, 5e-4, 2e-3), (DType::BF16, 1e-2, 5e-2)];
+/// How far losses may be from those that the CPU gives in f32, relative: on the mean, and at worst. For bf16 it is what
+/// transformers and peft do in bf16 to their own f32 losses of these batches: over nine initial adapters, 3.6e-3 to
+/// 5.5e-3 on the mean and 1.0e-2 to 2.1e-2 at worst.
+const LOSSES: [(DType, f64, f64); 2] = [(DType::F32, 5e-4, 2e-3), (DType::BF16, 5e-3, 3e-2)];
 
 /// One line of the table.
 struct Line {

@@ -12,6 +12,8 @@ import subprocess
 import sys
 
 arguments = sys.argv[1:]
+if arguments.count("--") < 2:
+    sys.exit(__doc__)
 pairs = int(arguments[arguments.index("--pairs") + 1]) if "--pairs" in arguments else 5
 first = arguments.index("--")
 second = arguments.index("--", first + 1)

@@ -65,6 +65,10 @@ def describe():
     }
 
 
+def lacking(names):
+    return [name for name in names if version(name) is None]
+
+
 def version(name):
     try:
         return importlib.metadata.version(name)

@@ -246,6 +246,13 @@ def main():
     a = arguments()
     if not BIN.is_dir():
         sys.exit(f"run.sh: {BIN} is not there: scripts/gpu.sh makes the folder that this runs in")
+    lacking = gpu_machine.lacking(["numpy"] if a.only != ["check"] else ())
+    if lacking:
+        sys.exit(f"run.sh: {sys.executable} has no numpy, which models are made with: install it, name another Python "
+                 "by PYTHON, or give --only check")
+    lacking = gpu_machine.lacking(("torch", "transformers", "peft"))
+    if lacking:
+        print(f"{sys.executable} has no {' and no '.join(lacking)}: tallow is measured without a peer", flush=True)
     for folder in (a.out, a.work / "models"):
         folder.mkdir(parents=True, exist_ok=True)
     gpu_machine.unpack()

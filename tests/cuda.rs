@@ -41,6 +41,8 @@ fn losses(place: &Place, run: &str) -> Vec<f64> {
         .collect()
 }
 
+/// Hundreds of rows.
+const TRAIN_ROWS: &str = "data/quickstart/train.jsonl";
 const PLAIN: &str = "method.dropout=0 training.dropout=0 evaluation.before_rows=0 evaluation.rows=1";
 
 #[test]
@@ -177,6 +179,11 @@ fn memory_that_is_not_enough_is_explained_and_looked_for() {
     };
     let (few, many) = (tokens("10"), tokens("400"));
     assert!(few < many, "{few} {many}");
+
+    // Validation takes larger batches than there is room for, and then smaller ones.
+    let validation = format!("task.0.validation={}", TRAIN_ROWS);
+    let outcome = train(&format!("name=validated training={{steps=1,batch_size=1}} {validation}"), "12");
+    assert_eq!(outcome.code, 0, "{outcome:?}");
 }
 
 /// The CUDA libraries are opened at the first call, so that one binary runs everywhere.

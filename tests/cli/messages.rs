@@ -267,27 +267,50 @@ fn a_device_that_cannot_be_had_is_refused() {
   DIR/trial.toml: kernels: `fast` are no kernels: give \"verified\", \"all\" or \"composed\"",
     );
     place.bad(
-        "train DIR/trial.toml device=cpu dtype=bf16",
-        1,
-        "dtype = \"bf16\" is for GPUs: a CPU is faster in f32, and exact",
+        "train DIR/trial.toml device=0 method=lora",
+        2,
+        "DIR/trial.toml: 2 problems
+  DIR/trial.toml: device: `0` is no device: give \"auto\", \"cpu\", \"cuda:0\" or \"metal\"
+  DIR/trial.toml: method: invalid type: string \"lora\", expected a section with a kind, as {kind=\"lora\"}",
     );
-    place.bad(
-        "train DIR/trial.toml device=metal",
-        1,
-        "device = \"metal\": this binary was built without Metal; build with --features metal, on a Mac",
+    let refuses = |line: &str, what: &str| {
+        place.bad(line, 2, &format!("the settings: 1 problem\n  the settings: {what}"));
+    };
+    refuses(
+        "train DIR/trial.toml device=cpu dtype=bf16",
+        "dtype: bf16 is for GPUs, and a CPU is faster in f32, and exact: give \"f32\" or \"auto\"",
+    );
+    let without = "device: this binary was built without";
+    refuses(
+        "train DIR/trial.toml device=metal dtype=f32",
+        &format!("{without} Metal: build it with --features metal on a Mac, or give device = \"cpu\""),
     );
     if cfg!(not(feature = "cuda")) {
-        let wanted = "device = \"cuda:3\": this binary was built without CUDA; build with --features cuda";
-        place.bad("train DIR/trial.toml device=cuda:3", 1, wanted);
-        place.bad("bench MODEL ROWS --device cuda:3", 1, wanted);
+        let wanted = format!(
+            "{without} CUDA: build it with --features cuda, or give device = \"cpu\" and dtype = \"f32\""
+        );
+        refuses("train DIR/trial.toml device=cuda:3 dtype=bf16", &wanted);
+        refuses("bench MODEL ROWS --device cuda:3 --dtype bf16", &wanted);
     }
     assert!(!place.path("runs").exists());
 }
 
 #[test]
+fn a_run_that_fails_before_its_first_step_leaves_nothing() {
+    let place = Place::new();
+    let line = "train DIR/trial.toml training={epochs=1,batch_size=4,warmup_steps=100}";
+    for _ in 0..2 {
+        place.bad(line, 1, "warmup_steps is 100, but the run has 3 steps: leave some after the warm-up");
+        assert!(!place.path("runs/trial").exists());
+    }
+}
+
+#[test]
 fn candles_own_operations_train_too() {
     let place = Place::new();
-    let said = place.run("train DIR/trial.toml device=cpu kernels=composed training.batch_tokens=auto");
+    let said =
+        place.run("train DIR/trial.toml device=cpu kernels=composed threads=2 training.batch_tokens=auto");
     assert!(said.code == 0 && said.stderr.contains("batches of at most 4096 tokens"), "{said:?}");
+    assert!(said.stderr.contains("candle's operations on 2 threads"), "{said:?}");
     assert!(place.path("runs/trial/adapter/adapter_model.safetensors").is_file());
 }

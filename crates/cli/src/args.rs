@@ -41,16 +41,16 @@ pub enum Command {
 /// Where and how to compute.
 #[derive(Args, Default)]
 pub struct ComputeArguments {
-    /// Where to compute: auto, cpu, cuda:0 or metal [default: the run's, or auto]
+    /// Where to compute: auto, cpu, cuda:0 or metal [default: a run's own, or auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<Place>,
-    /// The type to compute in: auto, f32 or bf16 [default: the run's, or auto]
+    /// The type to compute in: auto, f32 or bf16 [default: a run's own, or auto]
     #[arg(long, value_name = "TYPE")]
     pub dtype: Option<Precision>,
     /// On a GPU, round the operands of f32 products to TF32
     #[arg(long)]
     pub tf32: bool,
-    /// On an NVIDIA GPU, whose kernels: verified, all or composed [default: the run's, or verified]
+    /// Whose kernels on an NVIDIA GPU: verified, all or composed [default: a run's own, or verified]
     #[arg(long, value_name = "WHICH")]
     pub kernels: Option<KernelChoice>,
 }

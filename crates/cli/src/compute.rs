@@ -8,13 +8,15 @@ use tallow_ops::{Composed, Kernels};
 use tallow_peft::Method;
 use tallow_train::Engine;
 
-use crate::config::{ComputeOptions, KernelChoice, Place};
+use crate::config::{ComputeOptions, KernelChoice, Place, Problems};
 
 /// What computes.
 pub struct Compute {
     pub engine: Engine,
     /// The type of weights and activations.
     pub dtype: DType,
+    /// Of the host.
+    threads: usize,
 }
 
 impl Compute {
@@ -25,10 +27,8 @@ impl Compute {
             place => place,
         };
         let dtype = options.dtype.dtype(place != Place::Cpu);
+        Problems::refuse("the settings", problems(place, dtype))?;
         let engine = match place {
-            Place::Auto | Place::Cpu if dtype != DType::F32 => {
-                bail!("dtype = \"bf16\" is for GPUs: a CPU is faster in f32, and exact")
-            }
             Place::Auto | Place::Cpu if options.kernels == KernelChoice::Composed => {
                 Engine::whole(Arc::new(Composed::new(Device::Cpu)), threads)
             }
@@ -36,7 +36,7 @@ impl Compute {
             Place::Cuda(ordinal) => Engine::whole(cuda(ordinal, options)?, threads),
             Place::Metal => Engine::whole(metal()?, threads),
         };
-        Ok(Self { engine, dtype })
+        Ok(Self { engine, dtype, threads })
     }
 
     /// Where tensors live.
@@ -61,12 +61,37 @@ impl Compute {
     /// In a few words, for messages: `2 threads`, `NVIDIA H200 in bf16`.
     pub fn describe(&self) -> String {
         let kernels = self.engine.kernels();
-        match (kernels.device(), self.engine.threads()) {
-            (Device::Cpu, 1) => "1 thread".to_owned(),
-            (Device::Cpu, threads) => format!("{threads} threads"),
+        let threads = match self.threads {
+            1 => "1 thread".to_owned(),
+            threads => format!("{threads} threads"),
+        };
+        match kernels.device() {
+            Device::Cpu if kernels.name() == "composed" => format!("candle's operations on {threads}"),
+            Device::Cpu => threads,
             _ => format!("{} in {}", kernels.hardware(), self.dtype.as_str()),
         }
     }
+}
+
+/// What this binary, or any, cannot do, by key.
+fn problems(place: Place, dtype: DType) -> Vec<(&'static str, String)> {
+    let instead =
+        if dtype == DType::F32 { "device = \"cpu\"" } else { "device = \"cpu\" and dtype = \"f32\"" };
+    let mut problems = Vec::new();
+    let mut lacks = |library: &str, how: &str| {
+        let what = format!("this binary was built without {library}: build it with {how}, or give {instead}");
+        problems.push(("device", what));
+    };
+    match place {
+        Place::Cuda(_) if !cfg!(feature = "cuda") => lacks("CUDA", "--features cuda"),
+        Place::Metal if !cfg!(feature = "metal") => lacks("Metal", "--features metal on a Mac"),
+        Place::Auto | Place::Cpu if dtype != DType::F32 => {
+            let what = "bf16 is for GPUs, and a CPU is faster in f32, and exact: give \"f32\" or \"auto\"";
+            problems.push(("dtype", what.to_owned()));
+        }
+        _ => {}
+    }
+    problems
 }
 
 /// The first GPU that this binary can use, or else the CPU.
@@ -87,7 +112,7 @@ fn cuda(ordinal: usize, options: &ComputeOptions) -> Result<Arc<dyn Kernels>> {
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(ordinal: usize, _: &ComputeOptions) -> Result<Arc<dyn Kernels>> {
-    bail!("device = \"cuda:{ordinal}\": this binary was built without CUDA; build with --features cuda")
+    bail!("cuda:{ordinal} cannot be opened without CUDA")
 }
 
 #[cfg(feature = "metal")]
@@ -97,7 +122,7 @@ fn metal() -> Result<Arc<dyn Kernels>> {
 
 #[cfg(not(feature = "metal"))]
 fn metal() -> Result<Arc<dyn Kernels>> {
-    bail!("device = \"metal\": this binary was built without Metal; build with --features metal, on a Mac")
+    bail!("no GPU can be opened without Metal")
 }
 
 /// The process's highest resident set so far, in bytes, where the system tells.

@@ -22,6 +22,7 @@ const MISUSED: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    plain_errors();
     let result = match Arguments::parse().command {
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
@@ -41,6 +42,14 @@ fn main() -> ExitCode {
             progress::say(&format!("error: {}", message(&error)));
             ExitCode::from(if error.is::<config::Problems>() { MISUSED } else { FAILED })
         }
+    }
+}
+
+/// candle puts an error's backtrace into its text where RUST_BACKTRACE is set; RUST_LIB_BACKTRACE=1 leaves it there.
+fn plain_errors() {
+    if std::env::var_os("RUST_LIB_BACKTRACE").is_none() {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tallow_train::Checkpoints;
@@ -89,9 +90,11 @@ impl RunFolder {
         format!("go on with: tallow train {} --resume", self.config().display())
     }
 
-    /// Makes the folder of a new run.
-    pub fn make(&self, config: &Config) -> Result<()> {
-        write(&self.config(), &toml::to_string(config)?)
+    /// Makes the folder of a new run. It goes again with what is returned, if nothing has come of the run by then: so
+    /// the same command can be given once more.
+    pub fn make(&self, config: &Config) -> Result<Begun> {
+        write(&self.config(), &toml::to_string(config)?)?;
+        Ok(Begun { folder: Self(self.0.clone()), trained: self.trained(config) })
     }
 
     pub fn config(&self) -> PathBuf {
@@ -118,6 +121,27 @@ impl RunFolder {
     /// What was trained: an adapter, or a model.
     pub fn trained(&self, config: &Config) -> PathBuf {
         self.0.join(if config.method.has_adapter() { "adapter" } else { "model" })
+    }
+}
+
+/// A run that has begun.
+pub struct Begun {
+    folder: RunFolder,
+    trained: PathBuf,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let (metrics, checkpoints) = (self.folder.metrics(), self.folder.0.join("checkpoints"));
+        let has_steps = std::fs::metadata(&metrics).is_ok_and(|metadata| metadata.len() > 0);
+        if has_steps || checkpoints.exists() || self.trained.exists() {
+            return;
+        }
+        for file in [self.folder.config(), self.folder.evaluation(), metrics] {
+            let _ = std::fs::remove_file(file);
+        }
+        // What else lies there stays, and the folder with it.
+        let _ = std::fs::remove_dir(&self.folder.0);
     }
 }
 
@@ -170,6 +194,9 @@ impl std::fmt::Display for Interrupted {
     }
 }
 
+/// Signals within so long are one request.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
+
 /// What Ctrl-C does.
 #[derive(Clone)]
 pub struct Interrupt {
@@ -185,12 +212,16 @@ impl Interrupt {
         let stopped = format!("stopped; {}", folder.go_on());
         let interrupt = Self { stop: Arc::default(), training: Arc::default() };
         let handler = interrupt.clone();
+        let mut asked: Option<Instant> = None;
         ctrlc::set_handler(move || {
-            let first = !handler.stop.swap(true, Ordering::SeqCst);
-            if !(first && handler.training.load(Ordering::SeqCst)) {
+            handler.stop.store(true, Ordering::SeqCst);
+            // Some programs signal a process and its group: that is one request.
+            let again = asked.is_some_and(|asked| asked.elapsed() > ONE_REQUEST);
+            if again || !handler.training.load(Ordering::SeqCst) {
                 crate::progress::say(&stopped);
                 std::process::exit(i32::from(crate::INTERRUPTED));
             }
+            asked.get_or_insert_with(Instant::now);
         })?;
         Ok(interrupt)
     }

@@ -37,7 +37,7 @@ pub fn open(ordinal: usize, options: &ComputeOptions) -> Result<Arc<dyn Kernels>
     match Cuda::count() {
         Ok(0) => bail!("device = \"cuda:{ordinal}\": no CUDA device was found; give device = \"cpu\""),
         Ok(count) if count <= ordinal => {
-            bail!("device = \"cuda:{ordinal}\": there are {count} CUDA devices, counted from 0")
+            bail!("device = \"cuda:{ordinal}\": the last CUDA device is cuda:{}", count - 1)
         }
         Ok(_) => {}
         Err(error) => bail!("device = \"cuda:{ordinal}\": the CUDA driver does not work: {error}"),

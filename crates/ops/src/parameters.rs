@@ -5,8 +5,8 @@ use crate::{Error, Result, Traced};
 /// Parameters start at multiples of this many elements, so that no two share a cache line or a vector.
 const ALIGNMENT: usize = 64;
 
-/// Values that are copied at a time.
-const PIECE: usize = 1 << 30;
+/// Values that are copied at a time: a device may have no room for all of them twice, and candle counts in 32 bits.
+const PIECE: usize = 1 << 26;
 
 /// A tensor to be trained.
 #[derive(Clone, Debug)]
@@ -129,11 +129,9 @@ impl Parameters {
             let (found, wanted) = (state.dims(), self.state.dims());
             return Err(Error::shape("restore", format!("{found:?} values for a buffer of {wanted:?}")));
         }
-        let state = state.to_device(self.state.device())?;
-        // candle counts what it copies in 32 bits.
         for start in (0..3 * self.len).step_by(PIECE) {
-            let length = PIECE.min(3 * self.len - start);
-            self.state.slice_set(&state.narrow(0, start, length)?, 0, start)?;
+            let piece = state.narrow(0, start, PIECE.min(3 * self.len - start))?;
+            self.state.slice_set(&piece.force_contiguous()?.to_device(self.state.device())?, 0, start)?;
         }
         let Some(compute) = &self.compute else { return Ok(()) };
         for start in (0..self.len).step_by(PIECE) {

@@ -126,13 +126,22 @@ fn read(view: &TensorView, device: &Device, wanted: DType) -> Result<Tensor> {
     Ok(tensor.to_dtype(wanted)?.to_device(device)?)
 }
 
-/// A tensor's own values, on the host. A view on a device is made a tensor of its own first: candle copies all that
-/// it is a view of.
+/// Values that are fetched from a device at a time.
+const PIECE: usize = 1 << 26;
+
+/// A tensor's own values, on the host. Pieces of it are made tensors of their own first, since candle fetches all that a
+/// tensor is a view of; of the whole there may be no room for a second one.
 fn on_host(tensor: &Tensor) -> Result<Tensor> {
-    match tensor.device() {
-        Device::Cpu => Ok(tensor.contiguous()?),
-        _ => Ok(tensor.force_contiguous()?.to_device(&Device::Cpu)?),
+    if tensor.device().is_cpu() {
+        return Ok(tensor.contiguous()?);
     }
+    let flat = tensor.flatten_all()?;
+    let host = Tensor::zeros(flat.dims(), flat.dtype(), &Device::Cpu)?;
+    for start in (0..flat.elem_count()).step_by(PIECE) {
+        let piece = flat.narrow(0, start, PIECE.min(flat.elem_count() - start))?;
+        host.slice_set(&piece.force_contiguous()?.to_device(&Device::Cpu)?, 0, start)?;
+    }
+    Ok(host.reshape(tensor.shape())?)
 }
 
 /// Writes tensors to `path`, through a file beside it that is then renamed.

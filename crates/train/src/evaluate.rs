@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use tallow_data::{BatchOptions, BatchSize, Batches, Example, Sample, Tokenizer};
 use tallow_metrics::{References, Rouge, RougeCorpus, RougeType, Score};
 use tallow_t5::{GenerationOptions, T5};
 
-use crate::{Engine, Result};
+use crate::{Engine, Error, Result};
 
 /// Tokens of a batch where nothing is kept for backward.
 const LOSS_TOKENS: usize = 4096;
@@ -20,10 +21,24 @@ pub fn mean_loss(engine: &Engine, model: &T5, rows: &[Sample]) -> Result<f64> {
     let (mut losses, mut tokens) = (Vec::new(), 0);
     for batch in batches.epoch(0) {
         let samples: Vec<&Sample> = batch.iter().map(|&row| &rows[row]).collect();
-        losses.extend(engine.loss(model, &samples)?);
+        losses.extend(loss_in_parts(engine, model, &samples)?);
         tokens += samples.iter().map(|row| row.target.len()).sum::<usize>();
     }
     Ok(engine.read(&losses)?.into_iter().sum::<f64>() / tokens as f64)
+}
+
+/// The loss of rows, by halves where the device has no room for all of them: it may be that training fits in less.
+fn loss_in_parts(engine: &Engine, model: &T5, rows: &[&Sample]) -> Result<Vec<Tensor>> {
+    match engine.loss(model, rows) {
+        Err(Error::OutOfMemory { .. }) if rows.len() > 1 => {
+            engine.kernels().trim();
+            let (first, second) = rows.split_at(rows.len() / 2);
+            let mut losses = loss_in_parts(engine, model, first)?;
+            losses.extend(loss_in_parts(engine, model, second)?);
+            Ok(losses)
+        }
+        found => found,
+    }
 }
 
 /// One row's generated text.

@@ -182,7 +182,12 @@ impl TrainingOptions {
         problem(!self.dropout.is_none_or(share), "dropout", "must lie in [0, 1)");
         problem(self.keep_checkpoints == 0, "keep_checkpoints", "must be at least 1");
         let warm = self.steps.is_some_and(|steps| self.warmup_steps >= steps);
-        problem(warm, "warmup_steps", "leaves no step after the warm-up");
+        let what = format!(
+            "{} of {} steps leave none after the warm-up: give fewer",
+            self.warmup_steps,
+            self.steps.unwrap_or_default()
+        );
+        problem(warm, "warmup_steps", &what);
         problems
     }
 }

@@ -39,6 +39,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if std::env::var_os("RUST_LIB_BACKTRACE").is_none() {
+        // candle puts an error's backtrace into its text. SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
+    }
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
@@ -54,7 +58,19 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     match tallow_ops::Cuda::count() {
         Ok(0) => skip("no CUDA device"),
-        Ok(_) => check::run(arguments),
+        Ok(count) if count <= arguments.gpu => {
+            anyhow::bail!("--gpu {}: the last CUDA device is {}", arguments.gpu, count - 1)
+        }
+        Ok(_) => {
+            let Arguments { goldens, model, rows, .. } = arguments;
+            let needed = if arguments.quick { vec![goldens] } else { vec![goldens, model, rows] };
+            match needed.into_iter().find(|path| !path.exists()) {
+                Some(path) => {
+                    anyhow::bail!("{} is not there: run it in the repository's folder", path.display())
+                }
+                None => check::run(arguments),
+            }
+        }
         Err(error) => Err(anyhow::anyhow!("the CUDA driver does not work: {error}")),
     }
 }

@@ -10,12 +10,12 @@ use crate::run::{RunFolder, write};
 
 pub fn run(arguments: &EvaluateArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
+    let compute = Compute::open(&config.compute(), config.threads())?;
     let tokenizer = tokenizer(&config.model)?;
     let mut rows = held_out(&config)?;
     if config.evaluation.rows > 0 {
         rows.truncate(config.evaluation.rows);
     }
-    let compute = Compute::open(&config.compute(), config.threads())?;
     let base = || model(&config.model.path, compute.device(), compute.dtype);
     let model = match &arguments.adapter {
         Some(folder) => adapt(base()?, folder)?.model,

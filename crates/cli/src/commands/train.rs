@@ -29,9 +29,9 @@ struct Figures {
 pub fn run(arguments: &TrainArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
     let folder = RunFolder::find(&config, arguments.resume)?;
+    let compute = Compute::open(&config.compute(), config.threads())?;
     let tokenizer = tokenizer(&config.model)?;
     let task = Task::load(&config, &tokenizer, &say)?;
-    let compute = Compute::open(&config.compute(), config.threads())?;
     let base = model(&config.model.path, compute.device(), compute.loads_in(&config.method))?;
     check_vocabulary(&tokenizer, &config.model, &base)?;
     let mut adapted = inject(base.clone(), &config.method, Initial::Seed(config.seed), compute.dtype)?;
@@ -43,9 +43,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         compute.describe()
     ));
 
-    if !arguments.resume {
-        folder.make(&config)?;
-    }
+    let _begun = if arguments.resume { None } else { Some(folder.make(&config)?) };
     let interrupt = Interrupt::install(&folder)?;
     let mut figures = read_figures(&folder)?;
     let rows = match config.evaluation.rows {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where a run computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Written", into = "String")]
 pub enum Place {
     /// The first GPU that this binary can use, or else the CPU.
     #[default]
@@ -46,7 +46,7 @@ impl fmt::Display for Place {
 
 /// The type that weights and activations have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Written", into = "String")]
 pub enum Precision {
     /// bf16 on a GPU, f32 on a CPU.
     #[default]
@@ -94,7 +94,7 @@ impl fmt::Display for Precision {
 
 /// Which kernels compute on a GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Written", into = "String")]
 pub enum KernelChoice {
     /// Our own where they have been verified on hardware, candle's operations elsewhere.
     #[default]
@@ -128,12 +128,23 @@ impl fmt::Display for KernelChoice {
     }
 }
 
+/// What a config may hold where a word is expected: a number is refused in our words.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text")]
+enum Written {
+    Word(String),
+    Number(i64),
+}
+
 macro_rules! as_text {
     ($($type:ty),*) => { $(
-        impl TryFrom<String> for $type {
+        impl TryFrom<Written> for $type {
             type Error = String;
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
+            fn try_from(written: Written) -> Result<Self, String> {
+                match written {
+                    Written::Word(text) => text.parse(),
+                    Written::Number(number) => number.to_string().parse(),
+                }
             }
         }
         impl From<$type> for String {

@@ -207,7 +207,8 @@ fn culprit(value: &Value, path: &[String], message: &str) -> Option<String> {
 
 /// A message of serde's in a config's words.
 fn plain(message: &str) -> String {
-    const WORDS: [(&str, &str); 7] = [
+    const WORDS: [(&str, &str); 8] = [
+        ("expected internally tagged enum Method", "expected a section with a kind, as {kind=\"lora\"}"),
         ("expected usize", "expected a whole number from 0"),
         ("expected u64", "expected a whole number from 0"),
         ("expected f64", "expected a number"),

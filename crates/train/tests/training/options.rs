@@ -49,7 +49,7 @@ fn every_problem_is_found_at_once() {
             "label_smoothing: must lie in [0, 1)",
             "dropout: must lie in [0, 1)",
             "keep_checkpoints: must be at least 1",
-            "warmup_steps: leaves no step after the warm-up",
+            "warmup_steps: 0 of 0 steps leave none after the warm-up: give fewer",
         ]
     );
 }
@@ -79,7 +79,7 @@ fn not_a_number_is_a_problem_everywhere() {
 fn a_warm_up_must_leave_a_step() {
     assert!(problems(&TrainingOptions { warmup_steps: 9, ..sound() }).is_empty());
     let found = problems(&TrainingOptions { warmup_steps: 10, ..sound() });
-    assert_eq!(found, ["warmup_steps: leaves no step after the warm-up"]);
+    assert_eq!(found, ["warmup_steps: 10 of 10 steps leave none after the warm-up: give fewer"]);
 }
 
 #[test]

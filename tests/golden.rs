@@ -52,8 +52,13 @@ fn ten_training_steps() {
 }
 
 #[test]
-fn greedy_decodes() {
-    for_each(golden::greedy_decodes);
+fn decodes() {
+    for_each(golden::decodes);
+}
+
+#[test]
+fn beams() {
+    for_each(golden::beams);
 }
 
 #[test]

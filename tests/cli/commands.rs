@@ -14,7 +14,7 @@ fn every_option_is_in_the_help() {
         (
             "generate",
             "--model --adapter --run --tokenizer --prompt --file --template --lines --max-new-tokens \
-             --min-new-tokens --no-repeat-ngram-size --repetition-penalty --temperature --top-k --top-p --seed \
+             --min-new-tokens --no-repeat-ngram-size --repetition-penalty --num-beams --length-penalty --early-stopping --temperature --top-k --top-p --seed \
              --max-source-tokens --batch-size --threads --device --dtype --tf32 --kernels",
         ),
         ("export", "<OUT> --model --adapter --run"),

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use tallow_t5::EarlyStopping;
+
 use crate::config::{ComputeOptions, KernelChoice, MOST_THREADS, Place, Precision};
 
 /// A number in bounds.
@@ -145,6 +147,15 @@ pub struct GenerateArguments {
     /// Divides the logits of tokens that occurred
     #[arg(long, value_name = "X")]
     pub repetition_penalty: Option<f32>,
+    /// Follow so many sequences at a time
+    #[arg(long, value_name = "N")]
+    pub num_beams: Option<usize>,
+    /// Of beam search: divide log-probabilities by the length to this power
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub length_penalty: Option<f64>,
+    /// Of beam search: stop at as many finished sequences as beams: true, false or never
+    #[arg(long, value_name = "WHEN")]
+    pub early_stopping: Option<EarlyStopping>,
     /// Draw tokens at random, at this temperature
     #[arg(long, value_name = "X")]
     pub temperature: Option<f64>,

@@ -58,7 +58,7 @@ pub mod trace;
 pub use adamw::{AdamW, AdamWKernel, Buffers, Range, Step, Update};
 pub use attention::{AttentionKernel, AttentionLayout, attention};
 pub use composed::Composed;
-pub use cpu::{Cpu, instructions};
+pub use cpu::{Cpu, instructions, log_sum_exp};
 pub use cross_entropy::{CrossEntropyKernel, CrossEntropyResult, Wanted, cross_entropy};
 #[cfg(feature = "cuda")]
 pub use cuda::{Cuda, CudaSettings};

@@ -26,7 +26,7 @@ pub use batch::Batch;
 pub use cache::Cache;
 pub use config::{Activation, Config};
 pub use error::{Error, Result};
-pub use generate::{GenerationOptions, SamplingOptions, generate};
+pub use generate::{EarlyStopping, GenerationOptions, SamplingOptions, generate};
 pub use linear::{Adapter, Linear, Weight};
 pub use model::T5;
 pub use save::save;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use tallow_ops::{Kernels, Tape, Update, number};
 use tallow_peft::{Adapted, FullOptions, Initial, Method, inject};
-use tallow_t5::{GenerationOptions, T5, generate};
+use tallow_t5::{EarlyStopping, GenerationOptions, T5, generate};
 use tallow_train::TrainingOptions;
 
 use super::Golden;
@@ -217,8 +217,8 @@ fn curve(golden: &Golden, kernels: &Arc<dyn Kernels>, nudge: f64) -> Vec<[f64; 2
     (1..=10).map(step).collect()
 }
 
-/// Greedy decodes of the base, of an adapter, and of its merged weights.
-pub fn greedy_decodes(golden: &Golden, kernels: &Arc<dyn Kernels>) {
+/// Greedy and beam-search decodes of the base, of an adapter, and of its merged weights.
+pub fn decodes(golden: &Golden, kernels: &Arc<dyn Kernels>) {
     let wanted = golden.json("generate.json");
     let padded = golden.batch();
     let sources: Vec<(usize, Vec<u32>)> = padded.sources().into_iter().enumerate().collect();
@@ -229,7 +229,8 @@ pub fn greedy_decodes(golden: &Golden, kernels: &Arc<dyn Kernels>) {
         ("greedy_24", plain.clone()),
         ("greedy_min8", GenerationOptions { min_new_tokens: 8, ..plain.clone() }),
         ("greedy_norepeat2", GenerationOptions { no_repeat_ngram_size: 2, ..plain.clone() }),
-        ("greedy_reppen1.3", GenerationOptions { repetition_penalty: 1.3, ..plain }),
+        ("greedy_reppen1.3", GenerationOptions { repetition_penalty: 1.3, ..plain.clone() }),
+        ("beam4_24", GenerationOptions { num_beams: 4, early_stopping: EarlyStopping::Yes, ..plain }),
     ];
     for (model, name) in [(&golden.model(kernels.device()), "base"), (&lora.model, "lora"), (&merged, "lora")]
     {
@@ -246,6 +247,21 @@ pub fn greedy_decodes(golden: &Golden, kernels: &Arc<dyn Kernels>) {
                 assert_eq!(&alone.unwrap()[0], together, "{name}, {run}, row {} alone", source.0);
             }
         }
+    }
+}
+
+/// Beam search over many settings.
+pub fn beams(golden: &Golden, kernels: &Arc<dyn Kernels>) {
+    if !golden.path("beams.json").is_file() {
+        return println!("{}: no beams.json: skipped", golden.name());
+    }
+    let sources: Vec<(usize, Vec<u32>)> = golden.batch().sources().into_iter().enumerate().collect();
+    let model = golden.model(kernels.device());
+    for case in golden.json("beams.json").as_array().unwrap() {
+        let options: GenerationOptions = serde_json::from_value(case["settings"].clone()).unwrap();
+        let found = generate(&model, &Tape::off(kernels.clone()), &sources, &options).unwrap();
+        let wanted: Vec<Vec<u32>> = serde_json::from_value(case["rows"].clone()).unwrap();
+        assert_eq!(found, wanted, "{}", case["settings"]);
     }
 }
 

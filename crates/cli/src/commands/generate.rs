@@ -56,6 +56,9 @@ fn generation(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Gen
     set(&mut options.max_new_tokens, arguments.max_new_tokens);
     set(&mut options.min_new_tokens, arguments.min_new_tokens);
     set(&mut options.no_repeat_ngram_size, arguments.no_repeat_ngram_size);
+    set(&mut options.num_beams, arguments.num_beams);
+    options.length_penalty = arguments.length_penalty.unwrap_or(options.length_penalty);
+    options.early_stopping = arguments.early_stopping.unwrap_or(options.early_stopping);
     options.repetition_penalty = arguments.repetition_penalty.unwrap_or(options.repetition_penalty);
     let draws = arguments.temperature.is_some() || arguments.top_k.is_some() || arguments.top_p.is_some();
     if draws || arguments.seed.is_some() {

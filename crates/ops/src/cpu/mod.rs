@@ -6,7 +6,7 @@ pub(crate) mod simd;
 
 use candle_core::Device;
 
-pub use simd::instructions;
+pub use simd::{instructions, log_sum_exp};
 
 pub(crate) use access::{Values, fill, overwrite, scratch, tensor, tokens, values};
 

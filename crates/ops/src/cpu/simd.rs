@@ -98,6 +98,18 @@ pub(crate) fn map_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum()
 }
 
+/// ln(sum(e^x_i)): what log-probabilities lie below their logits. Negative infinity for none.
+pub fn log_sum_exp(x: &[f32]) -> f32 {
+    run(
+        #[inline(always)]
+        || {
+            let most = max(x);
+            let sum = sum2(x, x, |x, _| exp(x - most));
+            if most.is_finite() { most + sum.ln() } else { most }
+        },
+    )
+}
+
 /// e^x to about one unit in the last place between -87.3 and 88; constant beyond. NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
@@ -146,6 +158,17 @@ mod tests {
         }
         assert!(exp(f32::NAN).is_nan());
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
+    }
+
+    #[test]
+    fn log_sum_exp_holds_for_large_and_barred_values() {
+        for n in [1, 63, 64, 1000] {
+            let x: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin() * 50.0 + 1000.0).collect();
+            let exact = x.iter().map(|&x| (f64::from(x) - 1000.0).exp()).sum::<f64>().ln() + 1000.0;
+            assert!((f64::from(log_sum_exp(&x)) - exact).abs() < 2e-4);
+        }
+        assert_eq!(log_sum_exp(&[f32::NEG_INFINITY, 2.0]), 2.0);
+        assert_eq!(log_sum_exp(&[]), f32::NEG_INFINITY);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Batched generation.
 
+mod beam;
 mod constraints;
 mod options;
 
@@ -9,13 +10,13 @@ use candle_core::{D, DType, Tensor};
 use candle_transformers::generation::LogitsProcessor;
 use tallow_ops::{Segments, Tape};
 
-pub use options::{GenerationOptions, SamplingOptions};
+pub use options::{EarlyStopping, GenerationOptions, SamplingOptions};
 
 use crate::{Result, T5};
 
-/// Continues each source with the most likely token, or a drawn one, until the end token or the limit:
-/// (number, ids) of rows, each ending with the end token -> rows of new ids, without the start token and the
-/// end.
+/// Continues each source with the most likely token, or a drawn one, until the end token or the limit, or with the
+/// sequence that beam search finds: (number, ids) of rows, each ending with the end token -> rows of new ids, without the
+/// start token and the end.
 ///
 /// Rows differ in length without padding, and a row that has ended costs nothing more. The answer to a row
 /// does not depend on the rows beside it: what is drawn depends on the seed and the row's number. `tape`
@@ -39,8 +40,11 @@ pub fn generate(
     let ids = Tensor::new(ids, tape.kernels().device())?;
     let segments = Arc::new(Segments::packed(rows().map(<[u32]>::len)));
     let encoded = model.encode(tape, &ids, &segments)?;
-    let mut cache = model.start(tape, &encoded, &segments)?;
+    let mut cache = model.start(tape, &encoded, &segments, options.num_beams)?;
     drop(encoded);
+    if options.num_beams > 1 {
+        return beam::search(model, tape, cache, sources.len(), options);
+    }
     let (start, end) = (model.config.decoder_start_token_id, model.config.eos_token_id);
     let mut samplers: Vec<Option<LogitsProcessor>> =
         sources.iter().map(|(number, _)| Some(options.sampling.as_ref()?.processor(*number))).collect();

@@ -1,5 +1,10 @@
+use std::str::FromStr;
+
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 use serde::{Deserialize, Serialize};
+
+/// More beams than anyone wants.
+const MOST_BEAMS: usize = 256;
 
 /// How text is generated. The defaults are greedy and unconstrained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +19,13 @@ pub struct GenerationOptions {
     /// Divides the positive logits of tokens that occurred, and multiplies their negative ones. Keskar et al.
     /// 2019. 1 changes nothing.
     pub repetition_penalty: f32,
+    /// Sequences that are followed at a time; 1 takes the most likely token each time.
+    pub num_beams: usize,
+    /// Of beam search: a finished sequence's log-probability is divided by its length to this power. More than 0 favours
+    /// long ones.
+    pub length_penalty: f64,
+    /// When beam search has enough.
+    pub early_stopping: EarlyStopping,
     /// Draw tokens at random; without, the most likely is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<SamplingOptions>,
@@ -26,6 +38,9 @@ impl Default for GenerationOptions {
             min_new_tokens: 0,
             no_repeat_ngram_size: 0,
             repetition_penalty: 1.0,
+            num_beams: 1,
+            length_penalty: 1.0,
+            early_stopping: EarlyStopping::No,
             sampling: None,
         }
     }
@@ -37,6 +52,7 @@ impl GenerationOptions {
         self.min_new_tokens == 0
             && self.no_repeat_ngram_size == 0
             && self.repetition_penalty == 1.0
+            && self.num_beams == 1
             && self.sampling.is_none()
     }
 
@@ -56,7 +72,16 @@ impl GenerationOptions {
         if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
             problems.push(("repetition_penalty", "must be a positive number; 1 changes nothing".to_owned()));
         }
+        if !(1..=MOST_BEAMS).contains(&self.num_beams) {
+            problems.push(("num_beams", format!("must lie between 1 and {MOST_BEAMS}")));
+        }
+        if !self.length_penalty.is_finite() {
+            problems.push(("length_penalty", "must be a number; 0 leaves the length out".to_owned()));
+        }
         let Some(sampling) = &self.sampling else { return problems };
+        if self.num_beams > 1 {
+            problems.push(("num_beams", "sampling is given too: keep one of them".to_owned()));
+        }
         if !(sampling.temperature > 0.0 && sampling.temperature.is_finite()) {
             problems.push(("sampling.temperature", "must be a positive number".to_owned()));
         }
@@ -67,6 +92,59 @@ impl GenerationOptions {
             problems.push(("sampling.top_k", "must be at least 1".to_owned()));
         }
         problems
+    }
+}
+
+/// When beam search stops with a row that has as many finished sequences as beams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub enum EarlyStopping {
+    /// `true`: at once.
+    Yes,
+    /// `false`: when the best that goes on, as long as it is now, is no better than the worst that is finished.
+    No,
+    /// `"never"`: when it could not be better at the greatest length either.
+    Never,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected true, false or \"never\"")]
+enum Written {
+    Bool(bool),
+    Word(String),
+}
+
+impl TryFrom<Written> for EarlyStopping {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Bool(given) => given.to_string().parse(),
+            Written::Word(word) => word.parse(),
+        }
+    }
+}
+
+impl FromStr for EarlyStopping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "true" => Ok(Self::Yes),
+            "false" => Ok(Self::No),
+            "never" => Ok(Self::Never),
+            _ => Err(format!("`{text}` is not true, false or \"never\"")),
+        }
+    }
+}
+
+impl From<EarlyStopping> for Written {
+    fn from(stopping: EarlyStopping) -> Self {
+        match stopping {
+            EarlyStopping::Yes => Self::Bool(true),
+            EarlyStopping::No => Self::Bool(false),
+            EarlyStopping::Never => Self::Word("never".to_owned()),
+        }
     }
 }
 

@@ -159,12 +159,13 @@ type Check = fn(&Golden, &Arc<dyn Kernels>);
 
 fn goldens(arguments: &Arguments, own: &Arc<dyn Kernels>, report: &mut Report) {
     let composed: Arc<dyn Kernels> = Arc::new(Composed::new(own.device().clone()));
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 6] = [
         ("hidden states, logits, losses", golden::hidden_states_logits_and_losses),
         ("adapters", golden::adapters_logits_losses_gradients_and_merged_weights),
         ("gradients of the base", golden::gradients_of_every_base_tensor),
         ("ten training steps", golden::ten_training_steps),
-        ("greedy decodes", golden::greedy_decodes),
+        ("decodes", golden::decodes),
+        ("beam search", golden::beams),
     ];
     let folders = catch_unwind(|| Golden::in_folder(&arguments.goldens, true));
     let folders = match folders {

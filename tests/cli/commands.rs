@@ -20,7 +20,7 @@ fn every_option_is_in_the_help() {
         ("export", "<OUT> --model --adapter --run"),
         (
             "bench",
-            "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --lr --threads --device --dtype \
+            "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --lr --generate --beams --threads --device --dtype \
              --tf32 --kernels --trace",
         ),
     ];

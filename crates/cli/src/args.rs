@@ -227,6 +227,12 @@ pub struct BenchArguments {
     /// Train every weight instead
     #[arg(long, conflicts_with = "adapter")]
     pub full: bool,
+    /// Time text of at most so many tokens for the batches' sources instead
+    #[arg(long, value_name = "N", conflicts_with_all = ["full", "lr", "rank", "alpha", "targets"], value_parser = from(1))]
+    pub generate: Option<usize>,
+    /// Beams of that
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "generate")]
+    pub beams: usize,
     /// The learning rate
     #[arg(long, value_name = "X", default_value_t = 1e-3)]
     pub lr: f64,

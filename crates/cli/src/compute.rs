@@ -58,6 +58,16 @@ impl Compute {
         }
     }
 
+    /// For figures: `cpu`, or the GPU's name.
+    pub fn device_name(&self) -> String {
+        if self.device().is_cpu() { "cpu".to_owned() } else { self.engine.kernels().hardware() }
+    }
+
+    /// For figures, as Python has it.
+    pub fn dtype_name(&self) -> &'static str {
+        if self.dtype == DType::F32 { "float32" } else { "bfloat16" }
+    }
+
     /// In a few words, for messages: `2 threads`, `NVIDIA H200 in bf16`.
     pub fn describe(&self) -> String {
         let kernels = self.engine.kernels();

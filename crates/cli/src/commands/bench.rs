@@ -1,14 +1,15 @@
+mod generation;
+
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use candle_core::DType;
 use serde::Deserialize;
 use serde_json::json;
 use tallow_data::Sample;
 use tallow_ops::trace;
 use tallow_ops::{AdamW, Update};
-use tallow_peft::{FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
+use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::T5;
 
 use crate::args::BenchArguments;
@@ -36,10 +37,26 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     let method = method(arguments)?;
     let base = model(&arguments.model, compute.device(), compute.loads_in(&method))?;
     let batches = read(&arguments.batches, &base)?;
-    let adapted = match &arguments.adapter {
-        Some(folder) => adapt(base, folder)?,
-        None => inject(base, &method, Initial::Seed(0), compute.dtype)?,
-    };
+    match (&arguments.adapter, arguments.generate) {
+        (Some(folder), Some(tokens)) => {
+            generation::run(arguments, &compute, &adapt(base, folder)?.model, &batches, tokens)
+        }
+        (None, Some(tokens)) => generation::run(arguments, &compute, &base, &batches, tokens),
+        (Some(folder), None) => training(arguments, &compute, &adapt(base, folder)?, &batches),
+        (None, None) => {
+            let adapted = inject(base, &method, Initial::Seed(0), compute.dtype)?;
+            training(arguments, &compute, &adapted, &batches)
+        }
+    }
+}
+
+/// Times training steps.
+fn training(
+    arguments: &BenchArguments,
+    compute: &Compute,
+    adapted: &Adapted,
+    batches: &[Vec<Sample>],
+) -> Result<()> {
     let engine = &compute.engine;
     let gradients = adapted.parameters.gradients()?;
     // The peer's optimiser: AdamW without decay, the gradient clipped to norm 1, no dropout.
@@ -78,12 +95,11 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
         report(arguments.steps, engine.threads(), seconds);
     }
     rates.sort_by(f64::total_cmp);
-    let round = |x: f64, digits: i32| (x * 10f64.powi(digits)).round() / 10f64.powi(digits);
     let result = json!({
         "peer": "tallow",
         "torch": null,
-        "device": if compute.device().is_cpu() { "cpu".to_owned() } else { engine.kernels().hardware() },
-        "dtype": if compute.dtype == DType::F32 { "float32" } else { "bfloat16" },
+        "device": compute.device_name(),
+        "dtype": compute.dtype_name(),
         "attn": "segments",
         "compile": false,
         "steps": arguments.steps,
@@ -96,6 +112,10 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
         "losses": losses,
     });
     progress::print(&result.to_string())
+}
+
+fn round(x: f64, digits: i32) -> f64 {
+    (x * 10f64.powi(digits)).round() / 10f64.powi(digits)
 }
 
 fn read(path: &Path, model: &T5) -> Result<Vec<Vec<Sample>>> {

@@ -181,7 +181,9 @@ impl<'a> Beams<'a> {
 
     /// Whether those that go on could still be better than those that have ended.
     fn may_improve(&self, length: usize) -> bool {
-        let (Some((best, _)), Some(worst)) = (self.running.first(), self.finished.last()) else { return true };
+        let (Some((best, _)), Some(worst)) = (self.running.first(), self.finished.last()) else {
+            return true;
+        };
         if self.finished.len() < self.options.num_beams {
             return true;
         }

@@ -1,0 +1,58 @@
+use std::time::Instant;
+
+use anyhow::Result;
+use serde_json::json;
+use tallow_data::Sample;
+use tallow_ops::trace;
+use tallow_t5::{GenerationOptions, T5};
+
+use super::{report, round};
+use crate::args::BenchArguments;
+use crate::compute::Compute;
+use crate::config::Problems;
+use crate::progress;
+
+/// Times generation for the batches' sources.
+pub fn run(
+    arguments: &BenchArguments,
+    compute: &Compute,
+    model: &T5,
+    batches: &[Vec<Sample>],
+    tokens: usize,
+) -> Result<()> {
+    let options =
+        GenerationOptions { max_new_tokens: tokens, num_beams: arguments.beams, ..Default::default() };
+    Problems::refuse("generation settings", options.problems())?;
+    let engine = &compute.engine;
+    let (mut seconds, mut generated, mut outputs) = (0.0, 0, Vec::new());
+    for step in 0..arguments.warmup + arguments.steps {
+        let batch = &batches[step % batches.len()];
+        let sources: Vec<&[u32]> = batch.iter().map(|row| row.source.as_slice()).collect();
+        if arguments.trace && step == arguments.warmup {
+            trace::start(engine.kernels().clock());
+        }
+        let begin = Instant::now();
+        let answers = engine.generate(model, &sources, &options, sources.len(), &|_| ())?;
+        if step >= arguments.warmup {
+            seconds += begin.elapsed().as_secs_f64();
+            generated += answers.iter().map(Vec::len).sum::<usize>();
+        }
+        outputs.push(answers);
+    }
+    if arguments.trace {
+        report(arguments.steps, engine.threads(), seconds);
+    }
+    let result = json!({
+        "peer": "tallow",
+        "device": compute.device_name(),
+        "dtype": compute.dtype_name(),
+        "beams": arguments.beams,
+        "steps": arguments.steps,
+        "seconds": round(seconds, 3),
+        "new_tokens": generated,
+        "new_tokens_per_s": round(generated as f64 / seconds, 1),
+        "peak_memory_mb": compute.peak_memory().map(|bytes| (bytes as f64 / 1e6).round() as u64),
+        "outputs": outputs,
+    });
+    progress::print(&result.to_string())
+}

@@ -292,3 +292,21 @@ fn bench_prints_what_the_peer_prints() {
         "the fresh adapter: 1 problem\n  the fresh adapter: rank: must be at least 1",
     );
 }
+
+#[test]
+fn generation_follows_beams() {
+    let place = Place::new();
+    let generate = format!("generate --model {BASE} --file {TEST_ROWS} --template dialogue-summary");
+    let one = place.good(&format!("{generate} --max-new-tokens 12"));
+    assert_eq!(place.good(&format!("{generate} --max-new-tokens 12 --num-beams 1 --length-penalty 3")), one);
+    let four = place.good(&format!("{generate} --max-new-tokens 12 --num-beams 4 --early-stopping never"));
+    assert_eq!(four.lines().count(), 100);
+    assert_ne!(four, one);
+    place.bad(
+        &format!("{generate} --num-beams 4 --temperature 1 --length-penalty nan"),
+        2,
+        "generation settings: 2 problems
+  generation settings: length_penalty: must be a number; 0 leaves the length out
+  generation settings: num_beams: sampling is given too: keep one of them",
+    );
+}

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use tallow_ops::{Matrix, Segments, Tape, Traced, cross_entropy, scale};
+use tallow_ops::{Segments, Tape, Traced, cross_entropy, linear, scale};
 
 use crate::stack::Stack;
 use crate::weights::Weights;
@@ -95,8 +95,7 @@ impl T5 {
     /// # Errors
     /// If the product fails.
     pub fn logits(&self, tape: &Tape, hidden: &Traced) -> Result<Tensor> {
-        let (hidden, head) = (Matrix::new(hidden.value()), Matrix::t(self.head().value()));
-        Ok(tape.kernels().matmul(tallow_ops::Dest::New, hidden, head, 1.0)?)
+        Ok(linear(tape, hidden, self.head())?.value().clone())
     }
 
     fn head(&self) -> &Traced {

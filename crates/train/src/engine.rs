@@ -175,8 +175,8 @@ impl Engine {
         Ok(Tensor::cat(&flat, 0)?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
     }
 
-    /// Generates an answer to each source, `batch` rows at a time on each thread; `done` hears how many rows
-    /// each batch had.
+    /// Generates an answer to each source, `batch` rows at a time on each thread, or on all of them where there are no
+    /// more; `done` hears how many rows each batch had.
     ///
     /// # Errors
     /// If the model fails.
@@ -191,7 +191,9 @@ impl Engine {
         // Rows of like length finish at like times.
         let mut order: Vec<usize> = (0..sources.len()).collect();
         order.sort_by_key(|&row| std::cmp::Reverse(sources[row].len()));
-        let size = batch.max(1).min(sources.len().div_ceil(self.shards.len()).max(1));
+        // What one batch holds all threads work on together, since each batch reads every weight for each token.
+        let share = if sources.len() <= batch { batch } else { sources.len().div_ceil(self.shards.len()) };
+        let size = batch.min(share).max(1);
         let batches: Vec<&[usize]> = order.chunks(size).collect();
         let next = std::sync::atomic::AtomicUsize::new(0);
         let answer = |rows: &[usize]| -> Result<Vec<Vec<u32>>> {

@@ -2,6 +2,7 @@
 
 use gemm::Parallelism;
 
+use super::skinny;
 use crate::trace;
 
 /// A matrix within a slice: element (i, j) at `i * row_stride + j * col_stride`.
@@ -44,6 +45,12 @@ impl<'a> View<'a> {
     pub fn cols(&self) -> usize {
         self.cols
     }
+
+    /// As rows of values that follow one another, if it lies so.
+    fn as_rows(&self) -> Option<skinny::Rows<'a>> {
+        let Self { data, rows, cols, row_stride: stride, col_stride } = *self;
+        (col_stride == 1).then_some(skinny::Rows { data, rows, cols, stride })
+    }
 }
 
 /// The threads of the current pool.
@@ -78,6 +85,14 @@ pub(crate) unsafe fn gemm_at(
 ) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "the inner sizes of a product");
+    if let (true, Some(x), Some(w)) = (m <= skinny::MOST_ROWS, a.as_rows(), b.t().as_rows()) {
+        let threads = match threads {
+            Parallelism::None => 1,
+            Parallelism::Rayon(threads) => threads,
+        };
+        // SAFETY: the caller answers for y.
+        return unsafe { skinny::product(y, stride, x, w, scale, accumulate, threads) };
+    }
     let strides = |view: &View| (view.col_stride as isize, view.row_stride as isize);
     let ((a_cols, a_rows), (b_cols, b_rows)) = (strides(&a), strides(&b));
     let (a, b) = (a.data.as_ptr(), b.data.as_ptr());

@@ -3,6 +3,7 @@
 mod access;
 pub(crate) mod gemm;
 pub(crate) mod simd;
+mod skinny;
 
 use candle_core::Device;
 

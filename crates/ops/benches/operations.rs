@@ -140,6 +140,13 @@ fn attentions(bench: &mut Bench, n: usize, m: usize) {
         3,
         |tape, x| attention(tape, [&x[0], &x[1], &x[2]], Some(&x[3]), 0.0, &own),
     );
+    bench.operation(
+        "attention_dropout",
+        Work::Flops(4 * INNER * pairs(SOURCE, SOURCE)),
+        &[&[n, INNER], &[n, INNER], &[n, INNER], &[HEADS, reach]],
+        3,
+        |tape, x| attention(tape, [&x[0], &x[1], &x[2]], Some(&x[3]), 0.1, &own),
+    );
     let cross = layout(&target, &source, false);
     bench.operation(
         "cross_attention",

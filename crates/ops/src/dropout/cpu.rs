@@ -12,13 +12,12 @@ impl DropoutKernel for Cpu {
             let tasks = y.par_chunks_mut(TASK).zip(x_values.par_chunks(TASK)).enumerate();
             tasks.for_each(|(task, (y, x))| {
                 let first = (task * TASK) as u32;
+                let y = &mut y[..x.len()];
                 simd::run(
                     #[inline(always)]
-                    || {
-                        for ((y, x), i) in y.iter_mut().zip(x).zip(first..) {
-                            let kept = x * mask.factor(i);
-                            *y = if accumulate { *y + kept } else { kept };
-                        }
+                    || match accumulate {
+                        true => mask.each(first, x, |i, kept| y[i] += kept),
+                        false => mask.each(first, x, |i, kept| y[i] = kept),
                     },
                 );
             });

@@ -60,6 +60,15 @@ impl Mask {
         if x >= self.threshold { self.scale } else { 0.0 }
     }
 
+    /// Calls `f(i, drop(x_i))` for each i; the index of the first element is `first`. The compiler vectorises it, and does
+    /// not where an open range of u32 does the counting.
+    #[inline(always)]
+    pub(crate) fn each(&self, first: u32, x: &[f32], mut f: impl FnMut(usize, f32)) {
+        for (i, x) in x.iter().enumerate() {
+            f(i, x * self.factor(first.wrapping_add(i as u32)));
+        }
+    }
+
     /// The keys, the threshold and the scale's bits, as the CUDA kernels read them; none keeps everything.
     #[cfg(feature = "cuda")]
     pub(crate) fn words(mask: Option<Self>) -> [u32; 4] {

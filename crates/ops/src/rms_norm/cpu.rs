@@ -107,9 +107,8 @@ fn add(sum: &mut [f32], x: &[f32], delta: &[f32], mask: Option<(Mask, u32)>) {
                 }
             }
             Some((mask, first)) => {
-                for (((sum, x), delta), i) in sum.iter_mut().zip(x).zip(delta).zip(first..) {
-                    *sum = x + delta * mask.factor(i);
-                }
+                let (sum, x) = (&mut sum[..delta.len()], &x[..delta.len()]);
+                mask.each(first, delta, |i, kept| sum[i] = x[i] + kept);
             }
         },
     );

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -35,10 +36,12 @@ def source(commit):
 
 def build(folder):
     """The program that benches the operations."""
+    # One for each: cargo takes the same package of two folders for one.
+    target = WORK / ("target-tree" if folder == ROOT else f"target-{folder.name}")
     command = ["cargo", "bench", "--locked", "-p", "tallow-ops", "--bench", "operations", "--no-run",
                "--message-format=json-render-diagnostics"]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True,
-                          env={**os.environ, "CARGO_TARGET_DIR": str(WORK / "target")})
+                          env={**os.environ, "CARGO_TARGET_DIR": str(target)})
     if done.returncode:
         sys.exit(f"{folder}: the benchmarks do not build")
     messages = map(json.loads, done.stdout.splitlines())
@@ -69,6 +72,8 @@ def main():
     p.add_argument("--only")
     a = p.parse_args()
     programs = [build(source(commit)) for commit in (a.old, a.new)]
+    for side in ("old", "new"):
+        shutil.rmtree(WORK / side, ignore_errors=True)
     rounds = [[run(program, side, a) for program, side in zip(programs, ("old", "new"))] for _ in range(a.rounds)]
     names = sorted(set(rounds[0][0]) & set(rounds[0][1]))
     print(f"{'operation':<30} {'old, us':>10} {'new, us':>10} {'new / old':>10}  range")

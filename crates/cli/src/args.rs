@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
-use tallow_t5::EarlyStopping;
+use tallow_t5::{Checkpointing, EarlyStopping};
 
 use crate::config::{ComputeOptions, KernelChoice, MOST_THREADS, Place, Precision};
 
@@ -227,6 +227,9 @@ pub struct BenchArguments {
     /// Train every weight instead
     #[arg(long, conflicts_with = "adapter")]
     pub full: bool,
+    /// What backward computes again, to need less memory: none or layer
+    #[arg(long, value_name = "WHAT", default_value = "none", conflicts_with = "generate")]
+    pub checkpointing: Checkpointing,
     /// Time text of at most so many tokens for the batches' sources instead
     #[arg(long, value_name = "N", conflicts_with_all = ["full", "lr", "rank", "alpha", "targets"], value_parser = from(1))]
     pub generate: Option<usize>,

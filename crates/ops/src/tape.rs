@@ -1,3 +1,5 @@
+mod checkpoint;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -126,9 +128,18 @@ impl Tape {
         inputs: &[&Traced],
         backward: impl FnOnce(Tensor, &mut Gradients) -> Result<()> + Send + 'static,
     ) -> Traced {
-        if !self.records(inputs) {
-            return Traced::constant(output);
+        match self.records(inputs) {
+            true => self.push(name, output, backward),
+            false => Traced::constant(output),
         }
+    }
+
+    fn push(
+        &self,
+        name: &'static str,
+        output: Tensor,
+        backward: impl FnOnce(Tensor, &mut Gradients) -> Result<()> + Send + 'static,
+    ) -> Traced {
         let mut nodes = self.nodes.borrow_mut();
         nodes.push(Node { name, backward: Box::new(backward) });
         Traced { value: output, slot: Some(Slot::Node(nodes.len() - 1)) }

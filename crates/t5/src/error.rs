@@ -68,3 +68,14 @@ impl Error {
         move |source| Self::File { path, source }
     }
 }
+
+/// For parts of a model that a tape runs again; see [`tallow_ops::Tape::checkpoint`].
+impl From<Error> for tallow_ops::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Ops(error) => error,
+            Error::Candle(error) => error.into(),
+            other => candle_core::Error::wrap(other).into(),
+        }
+    }
+}

@@ -20,6 +20,7 @@ mod residual;
 mod save;
 mod stack;
 pub mod tensors;
+mod training;
 mod weights;
 
 pub use batch::Batch;
@@ -30,3 +31,4 @@ pub use generate::{EarlyStopping, GenerationOptions, SamplingOptions, generate};
 pub use linear::{Adapter, Linear, Weight};
 pub use model::T5;
 pub use save::save;
+pub use training::{Checkpointing, Training};

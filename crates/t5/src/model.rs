@@ -6,7 +6,7 @@ use tallow_ops::{Segments, Tape, Traced, cross_entropy, linear, scale};
 
 use crate::stack::Stack;
 use crate::weights::Weights;
-use crate::{Batch, Config, Error, Linear, Result, Weight};
+use crate::{Batch, Checkpointing, Config, Error, Linear, Result, Training, Weight};
 
 /// A T5 or FLAN-T5. Raffel et al. 2020; Chung et al. 2022.
 ///
@@ -15,8 +15,8 @@ use crate::{Batch, Config, Error, Linear, Result, Weight};
 pub struct T5 {
     /// The geometry.
     pub config: Config,
-    /// The probability that an activation is dropped on a tape with dropout.
-    pub dropout: f64,
+    /// How it is trained.
+    pub training: Training,
     shared: Weight,
     /// None where the embedding is the head.
     lm_head: Option<Weight>,
@@ -41,7 +41,7 @@ impl T5 {
         };
         let own_head = weights.contains("lm_head.weight") || !config.tie_word_embeddings;
         let model = Self {
-            dropout: config.dropout_rate,
+            training: Training { dropout: config.dropout_rate, checkpointing: Checkpointing::None },
             shared,
             lm_head: own_head.then(|| weights.weight("lm_head.weight", &table)).transpose()?,
             encoder: Stack::load(&weights, &config, "encoder")?,
@@ -57,7 +57,7 @@ impl T5 {
     /// # Errors
     /// If an id is past the vocabulary, or an operation fails.
     pub fn encode(&self, tape: &Tape, ids: &Tensor, segments: &Arc<Segments>) -> Result<Traced> {
-        self.encoder.forward(tape, &self.shared.value, ids, segments, None, self.dropout)
+        self.encoder.forward(tape, &self.shared.value, ids, segments, None, self.training)
     }
 
     /// The decoder's hidden states, each target shown the row of `encoded` that is its own: (m, d_model),
@@ -68,7 +68,7 @@ impl T5 {
     pub fn decode(&self, tape: &Tape, batch: &Batch, encoded: &Traced) -> Result<Traced> {
         let context = Some((encoded, &batch.source_segments));
         let (ids, segments) = (&batch.decoder_input, &batch.target_segments);
-        let hidden = self.decoder.forward(tape, &self.shared.value, ids, segments, context, self.dropout)?;
+        let hidden = self.decoder.forward(tape, &self.shared.value, ids, segments, context, self.training)?;
         self.scaled(tape, hidden)
     }
 

@@ -1,4 +1,4 @@
-use tallow_ops::{Tape, Traced, add_rms_norm, rms_norm};
+use tallow_ops::{Tape, Traced, add, add_rms_norm, dropout, rms_norm};
 
 use crate::{Result, Weight};
 
@@ -30,5 +30,13 @@ impl Residual {
         let [sum, normed] = add_rms_norm(tape, &self.sum, &output, self.dropout, &weight.value, epsilon)?;
         self.sum = sum;
         Ok(normed)
+    }
+
+    /// The sum (n, d_model), with nothing left to add.
+    pub fn sum(self, tape: &Tape) -> Result<Traced> {
+        match self.pending {
+            None => Ok(self.sum),
+            Some(output) => Ok(add(tape, &self.sum, &dropout(tape, &output, self.dropout)?)?),
+        }
     }
 }

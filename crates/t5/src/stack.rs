@@ -8,7 +8,7 @@ use crate::feed_forward::FeedForward;
 use crate::position::Buckets;
 use crate::residual::Residual;
 use crate::weights::Weights;
-use crate::{Config, Linear, Result, Weight};
+use crate::{Checkpointing, Config, Linear, Result, Training, Weight};
 
 /// One block: self-attention, cross-attention in the decoder, feed-forward.
 #[derive(Clone)]
@@ -16,6 +16,17 @@ pub(crate) struct Block {
     pub self_attention: Attention,
     pub cross_attention: Option<Attention>,
     pub feed_forward: FeedForward,
+}
+
+/// What is the same for all blocks of a forward pass.
+#[derive(Clone)]
+struct Pass {
+    causal: bool,
+    segments: Arc<Segments>,
+    /// Of the encoder's output, for the decoder.
+    context_segments: Option<Arc<Segments>>,
+    /// The probability that an activation is dropped in training.
+    dropout: f64,
 }
 
 /// The encoder or the decoder.
@@ -77,30 +88,33 @@ impl Stack {
         ids: &Tensor,
         segments: &Arc<Segments>,
         context: Option<(&Traced, &Arc<Segments>)>,
-        p: f64,
+        training: Training,
     ) -> Result<Traced> {
+        let p = training.dropout;
         let bias = self.bias(tape, segments.longest())?;
         let mut stream = Residual::new(dropout(tape, &embedding(tape, table, ids)?, p)?, p);
+        let pass = Pass {
+            causal: !self.buckets.bidirectional,
+            segments: segments.clone(),
+            context_segments: context.map(|(_, segments)| segments.clone()),
+            dropout: p,
+        };
+        let context = context.map(|(context, _)| context);
         for block in &self.blocks {
-            let layer = &block.self_attention;
-            let attend = Attend {
-                bias: Some(&bias),
-                causal: !self.buckets.bidirectional,
-                queries: segments,
-                keys: segments,
-                dropout: p,
-            };
-            let normed = layer.norm(tape, &mut stream)?;
-            let [k, v] = layer.keys_values(tape, &normed)?;
-            stream.add(layer.forward(tape, &normed, [&k, &v], &attend)?);
-            drop((normed, k, v));
-            if let (Some(layer), Some((context, keys))) = (&block.cross_attention, context) {
-                let attend = Attend { bias: None, causal: false, queries: segments, keys, dropout: p };
-                let normed = layer.norm(tape, &mut stream)?;
-                let [k, v] = layer.keys_values(tape, context)?;
-                stream.add(layer.forward(tape, &normed, [&k, &v], &attend)?);
+            match training.checkpointing {
+                Checkpointing::None => block.forward(tape, &mut stream, &bias, context, &pass)?,
+                Checkpointing::Layer => {
+                    let inputs: Vec<Traced> =
+                        [stream.sum(tape)?, bias.clone()].into_iter().chain(context.cloned()).collect();
+                    let (block, pass) = (block.clone(), pass.clone());
+                    let x = tape.checkpoint(&inputs.iter().collect::<Vec<_>>(), move |tape, inputs| {
+                        let mut stream = Residual::new(inputs[0].clone(), pass.dropout);
+                        block.forward(tape, &mut stream, &inputs[1], inputs.get(2), &pass)?;
+                        stream.sum(tape)
+                    })?;
+                    stream = Residual::new(x, p);
+                }
             }
-            block.feed_forward.forward(tape, &mut stream, p)?;
         }
         Ok(dropout(tape, &self.final_norm(tape, &mut stream)?, p)?)
     }
@@ -125,6 +139,33 @@ impl Stack {
 }
 
 impl Block {
+    /// Adds the outputs of the sublayers to the stream. `context` is the encoder's output, for the decoder.
+    fn forward(
+        &self,
+        tape: &Tape,
+        stream: &mut Residual,
+        bias: &Traced,
+        context: Option<&Traced>,
+        pass: &Pass,
+    ) -> Result<()> {
+        let (segments, p) = (&pass.segments, pass.dropout);
+        let layer = &self.self_attention;
+        let attend =
+            Attend { bias: Some(bias), causal: pass.causal, queries: segments, keys: segments, dropout: p };
+        let normed = layer.norm(tape, stream)?;
+        let [k, v] = layer.keys_values(tape, &normed)?;
+        stream.add(layer.forward(tape, &normed, [&k, &v], &attend)?);
+        drop((normed, k, v));
+        let cross = self.cross_attention.as_ref().zip(context).zip(pass.context_segments.as_ref());
+        if let Some(((layer, context), keys)) = cross {
+            let attend = Attend { bias: None, causal: false, queries: segments, keys, dropout: p };
+            let normed = layer.norm(tape, stream)?;
+            let [k, v] = layer.keys_values(tape, context)?;
+            stream.add(layer.forward(tape, &normed, [&k, &v], &attend)?);
+        }
+        self.feed_forward.forward(tape, stream, p)
+    }
+
     /// The linear layers, and the norms.
     fn parts_mut(&mut self) -> (Vec<&mut Linear>, Vec<&mut Weight>) {
         let (mut linears, mut norms) = (Vec::new(), Vec::new());

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use tallow_data::{BatchOptions, BatchSize, Batches};
 use tallow_ops::AdamW;
+use tallow_t5::Checkpointing;
 
 use crate::{Error, Result, Schedule};
 
@@ -64,6 +65,8 @@ pub struct TrainingOptions {
     /// The probability that an activation is dropped; the model's own dropout_rate if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
+    /// What backward computes again, to need less memory.
+    pub checkpointing: Checkpointing,
     /// Measure the validation loss every so many steps; 0 only at the end.
     pub evaluate_every: usize,
     /// Write a checkpoint every so many steps; 0 only when stopped.
@@ -91,6 +94,7 @@ impl Default for TrainingOptions {
             max_grad_norm: 1.0,
             label_smoothing: 0.0,
             dropout: None,
+            checkpointing: Checkpointing::None,
             evaluate_every: 0,
             checkpoint_every: 0,
             keep_checkpoints: 2,

@@ -54,7 +54,9 @@ impl Trainer<'_> {
         observers: &mut [Box<dyn Observer + '_>],
     ) -> Result<Outcome> {
         let options = self.options;
-        self.adapted.model.dropout = options.dropout.unwrap_or(self.adapted.model.dropout);
+        let training = &mut self.adapted.model.training;
+        training.dropout = options.dropout.unwrap_or(training.dropout);
+        training.checkpointing = options.checkpointing;
         let batches = options.batches(self.rows.iter().map(Sample::lengths).collect(), self.seed)?;
         let total = options.total_steps(&batches);
         if options.warmup_steps >= total {

@@ -35,7 +35,8 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     let options = arguments.compute.over(ComputeOptions::default());
     let compute = Compute::open(&options, threads(arguments.threads))?;
     let method = method(arguments)?;
-    let base = model(&arguments.model, compute.device(), compute.loads_in(&method))?;
+    let mut base = model(&arguments.model, compute.device(), compute.loads_in(&method))?;
+    base.training.checkpointing = arguments.checkpointing;
     let batches = read(&arguments.batches, &base)?;
     match (&arguments.adapter, arguments.generate) {
         (Some(folder), Some(tokens)) => {

@@ -1,7 +1,7 @@
 use candle_core::{DType, Tensor};
 use tallow_ops::{
-    ParameterSpec, Parameters, Randomness, Result, Tape, Traced, add_rms_norm, cross_entropy, embedding,
-    gated_gelu, linear, rms_norm, scale,
+    ParameterSpec, Parameters, Randomness, Result, Tape, Traced, add, add_rms_norm, cross_entropy, dropout,
+    embedding, gated_gelu, linear, rms_norm, scale,
 };
 
 use crate::harness::{DEVICE, Random, assert_close, both, check, flat};
@@ -89,6 +89,50 @@ fn a_parameter_and_a_constant_are_outputs_too() {
         assert!(flat(&gradients).iter().all(|&g| g == 0.0));
         Tape::new(kernels).backward(parameters.traced(0), ones(), &gradients).unwrap();
         assert_close(&parameters.view(0, &gradients).unwrap(), &ones(), 0.0, "a parameter's own gradient");
+    }
+}
+
+#[test]
+fn a_part_that_is_run_again_has_the_same_gradients_and_masks() {
+    let mut random = Random(4);
+    let specs = [(3, 4), (4, 4)].map(|shape| ParameterSpec::new("x", random.tensor(shape, 1.0))).to_vec();
+    let parameters = Parameters::new(specs, DEVICE, DType::F32).unwrap();
+    let other = random.tensor((3, 4), 1.0);
+    for kernels in both() {
+        let gradients = |part: bool| {
+            let tape = Tape::with_dropout(kernels.clone(), Randomness::new(1, 2, 3));
+            let gradients = parameters.gradients().unwrap();
+            let (weight, other) = (parameters.traced(1), Traced::constant(other.clone()));
+            let x = dropout(&tape, &parameters.traced(0), 0.3).unwrap();
+            // The part's inputs are read twice in it, and x once more behind it; a weight is read within.
+            let run = move |tape: &Tape, inputs: &[Traced]| -> Result<Traced> {
+                let y = dropout(tape, &linear(tape, &inputs[0], &weight)?, 0.5)?;
+                add(tape, &add(tape, &y, &inputs[1])?, &inputs[0])
+            };
+            let y = match part {
+                true => tape.checkpoint(&[&x, &other], run).unwrap(),
+                false => run(&tape, &[x.clone(), other]).unwrap(),
+            };
+            let y = dropout(&tape, &add(&tape, &y, &x).unwrap(), 0.5).unwrap();
+            let value = flat(y.value());
+            tape.backward(y, Tensor::ones((3, 4), DType::F32, DEVICE).unwrap(), &gradients).unwrap();
+            (value, flat(&gradients))
+        };
+        let (plain, again) = (gradients(false), gradients(true));
+        assert_eq!(plain.0, again.0);
+        let far = plain.1.iter().zip(&again.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far < 1e-5, "{}: {far}", kernels.name());
+    }
+}
+
+#[test]
+fn a_part_without_anything_trained_is_a_constant() {
+    let x = Traced::constant(Random(1).tensor((2, 3), 1.0));
+    for kernels in both() {
+        for tape in [Tape::new(kernels.clone()), Tape::off(kernels)] {
+            let y = tape.checkpoint(&[&x], |tape: &Tape, x: &[Traced]| scale(tape, &x[0], 2.0)).unwrap();
+            assert!(!y.is_traced());
+        }
     }
 }
 

@@ -27,7 +27,7 @@ fn a_batch_is_the_sum_of_its_rows() {
 
 fn dropped(name: &str, p: f64, randomness: Randomness) -> f64 {
     let mut model = model(name);
-    model.dropout = p;
+    model.training.dropout = p;
     loss(&model, &Tape::with_dropout(Arc::new(Cpu), randomness), &rows())
 }
 
@@ -55,7 +55,7 @@ fn dropout_is_a_function_of_its_randomness() {
 fn a_tape_without_dropout_drops_nothing() {
     let mut model = model("tiny-gated");
     let plain = loss(&model, &off(), &rows());
-    model.dropout = 0.5;
+    model.training.dropout = 0.5;
     assert_eq!(loss(&model, &off(), &rows()), plain);
     assert_eq!(loss(&model, &Tape::new(Arc::new(Cpu)), &rows()), plain);
 }

@@ -2,6 +2,7 @@ use candle_core::Tensor;
 use tallow_data::Sample;
 use tallow_ops::Randomness;
 use tallow_peft::Adapted;
+use tallow_t5::{Checkpointing, Training};
 use tallow_train::{Engine, TrainingOptions, mean_loss};
 
 use crate::support::{Run, distance, full, lora, rows, set_state, state, ten, thirds};
@@ -104,7 +105,7 @@ fn gradients_add_up() {
 #[test]
 fn shards_drop_apart() {
     let mut adapted = moved();
-    adapted.model.dropout = 0.3;
+    adapted.model.training.dropout = 0.3;
     // Two equal rows on two threads.
     let row = &ten()[1];
     let stream = |shard: u64| Randomness::new(1, 2, shard);
@@ -119,6 +120,30 @@ fn shards_drop_apart() {
     assert_ne!(alone[0], alone[1]);
     let together = gradient(&[row, row], &stream).0;
     assert!((together - alone[0] - alone[1]).abs() < 1e-4 * together, "{together} {alone:?}");
+}
+
+#[test]
+fn checkpointing_changes_neither_losses_nor_masks_nor_gradients() {
+    let rows = ten();
+    let rows: Vec<&Sample> = rows.iter().collect();
+    let stream = |shard: u64| Randomness::new(1, 2, shard);
+    for mut adapted in [moved(), full()] {
+        for p in [0.0, 0.3] {
+            let [plain, again] = [Checkpointing::None, Checkpointing::Layer].map(|checkpointing| {
+                adapted.model.training = Training { dropout: p, checkpointing };
+                let gradients = adapted.parameters.gradients().unwrap();
+                let (model, parameters) = (&adapted.model, &adapted.parameters);
+                let engine = Engine::cpu(2);
+                let loss =
+                    engine.accumulate(model, parameters, &rows, 0.1, Some(&stream), &gradients).unwrap();
+                (total(&engine, &loss), gradients.to_vec1::<f32>().unwrap())
+            });
+            assert_eq!(plain.0, again.0, "dropout {p}");
+            let far = distance(&again.1, &plain.1);
+            assert!(far < 1e-6, "dropout {p}: {far}");
+            assert!(plain.1.iter().any(|&g| g != 0.0));
+        }
+    }
 }
 
 #[test]

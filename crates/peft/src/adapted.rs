@@ -79,7 +79,7 @@ fn inject_full(mut model: T5, dtype: DType) -> Result<Adapted> {
     let specs = model.weights_mut().iter().map(spec).collect();
     let parameters = Parameters::new(specs, &device, dtype)?;
     for (i, weight) in model.weights_mut().into_iter().enumerate() {
-        weight.value = parameters.traced(i);
+        weight.train(parameters.traced(i));
     }
     Ok(Adapted { model, parameters, method: Method::Full(crate::FullOptions {}) })
 }

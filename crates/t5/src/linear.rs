@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use tallow_ops::{Tape, Traced, linear};
 
 use crate::Result;
+use crate::tensors::Pages;
 
 /// What a fine-tuning method hooks to a linear layer.
 pub trait Adapter: Send + Sync {
@@ -26,11 +27,21 @@ pub struct Weight {
     name: String,
     /// The value, a constant unless a method trains it.
     pub value: Traced,
+    /// Where it lies in the checkpoint's file, if it is read there.
+    pages: Option<Pages>,
 }
 
 impl Weight {
-    pub(crate) fn new(name: &str, value: Tensor) -> Self {
-        Self { name: name.to_owned(), value: Traced::constant(value) }
+    pub(crate) fn new(name: &str, value: Tensor, pages: Option<Pages>) -> Self {
+        Self { name: name.to_owned(), value: Traced::constant(value), pages }
+    }
+
+    /// Puts a trained value in its place, and lets go of the memory that the checkpoint's takes.
+    pub fn train(&mut self, value: Traced) {
+        self.value = value;
+        if let Some(pages) = self.pages.take() {
+            pages.release();
+        }
     }
 
     pub(crate) fn renamed(self, name: &str) -> Self {

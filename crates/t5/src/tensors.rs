@@ -2,20 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
-use safetensors::tensor::TensorView;
 
 use crate::{Error, Result};
 
 /// The tensors of one or several files, mapped.
 pub struct Tensors {
-    files: Vec<(PathBuf, Mmap)>,
-    /// Name to file, and shape.
-    index: BTreeMap<String, (usize, Vec<usize>)>,
+    files: Vec<(PathBuf, Arc<Mmap>)>,
+    index: BTreeMap<String, Entry>,
+}
+
+/// Where a tensor lies.
+struct Entry {
+    file: usize,
+    dtype: safetensors::Dtype,
+    shape: Vec<usize>,
+    /// Of the file.
+    bytes: Range<usize>,
 }
 
 impl Tensors {
@@ -30,10 +39,19 @@ impl Tensors {
             // SAFETY: the file is only read; another program that changes it meanwhile can change values,
             // which nothing here takes for anything but numbers.
             let map = unsafe { Mmap::map(&file) }.map_err(Error::file(&path))?;
-            for (name, view) in parse(&path, &map)?.iter() {
-                index.insert(name.to_owned(), (files.len(), view.shape().to_vec()));
+            let start = map.as_ptr() as usize;
+            for (name, view) in SafeTensors::deserialize(&map).map_err(|error| broken(&path, &error))?.iter()
+            {
+                let first = view.data().as_ptr() as usize - start;
+                let entry = Entry {
+                    file: files.len(),
+                    dtype: view.dtype(),
+                    shape: view.shape().to_vec(),
+                    bytes: first..first + view.data().len(),
+                };
+                index.insert(name.to_owned(), entry);
             }
-            files.push((path, map));
+            files.push((path, Arc::new(map)));
         }
         Ok(Self { files, index })
     }
@@ -68,7 +86,7 @@ impl Tensors {
 
     /// Every tensor's name and shape, in order.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.index.iter().map(|(name, (_, shape))| (name.as_str(), shape.as_slice()))
+        self.index.iter().map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
     }
 
     /// Whether there is such a tensor.
@@ -78,7 +96,7 @@ impl Tensors {
 
     /// The shape of a tensor, if it is there.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.index.get(name).map(|(_, shape)| shape.as_slice())
+        self.index.get(name).map(|entry| entry.shape.as_slice())
     }
 
     /// Reads a tensor as `dtype`.
@@ -86,23 +104,82 @@ impl Tensors {
     /// # Errors
     /// If it is not there, or of a type that is no number.
     pub fn get(&self, name: &str, device: &Device, dtype: DType) -> Result<Tensor> {
-        let Some((file, _)) = self.index.get(name) else {
-            let path = self.files.first().map(|(path, _)| path.clone()).unwrap_or_default();
-            return Err(Error::Tensors { path, what: format!("there is no tensor {name}") });
-        };
-        let (path, map) = &self.files[*file];
-        let view = parse(path, map)?.tensor(name).map_err(|error| broken(path, &error))?;
-        read(&view, device, dtype).map_err(|error| match error {
-            Error::Tensors { what, .. } => {
-                Error::Tensors { path: path.clone(), what: format!("{name} is {what}") }
+        let (entry, map) = self.entry(name)?;
+        let found = DType::try_from(entry.dtype).map_err(|_| {
+            let what = format!("{name} is {:?}, which is not read here", entry.dtype);
+            Error::Tensors { path: self.files[entry.file].0.clone(), what }
+        })?;
+        // Converted before it travels: a device has room for the result alone.
+        let bytes = &map[entry.bytes.clone()];
+        let tensor = Tensor::from_raw_buffer(bytes, found, &entry.shape, &Device::Cpu)?;
+        Ok(tensor.to_dtype(dtype)?.to_device(device)?)
+    }
+
+    /// A tensor as `dtype` for good: read, or as it lies in the file, if it is of that type and the device the CPU. Then
+    /// nothing is copied, and pages of the file that are used come into memory, where all processes share them; the file
+    /// stays mapped for as long as the process runs. Its pages come with it.
+    ///
+    /// # Errors
+    /// Those of [`Tensors::get`].
+    pub fn lasting(&self, name: &str, device: &Device, dtype: DType) -> Result<(Tensor, Option<Pages>)> {
+        let (entry, map) = self.entry(name)?;
+        let fits = device.is_cpu() && dtype == DType::F32 && entry.dtype == safetensors::Dtype::F32;
+        match fits.then(|| mapped(map, entry)).flatten() {
+            Some(tensor) => Ok((tensor?, Some(Pages { map: map.clone(), bytes: entry.bytes.clone() }))),
+            None => Ok((self.get(name, device, dtype)?, None)),
+        }
+    }
+
+    fn entry(&self, name: &str) -> Result<(&Entry, &Arc<Mmap>)> {
+        match self.index.get(name) {
+            Some(entry) => Ok((entry, &self.files[entry.file].1)),
+            None => {
+                let path = self.files.first().map(|(path, _)| path.clone()).unwrap_or_default();
+                Err(Error::Tensors { path, what: format!("there is no tensor {name}") })
             }
-            other => other,
-        })
+        }
     }
 }
 
-fn parse<'a>(path: &Path, map: &'a Mmap) -> Result<SafeTensors<'a>> {
-    SafeTensors::deserialize(map).map_err(|error| broken(path, &error))
+/// A mapped tensor's part of its file.
+#[derive(Clone)]
+pub struct Pages {
+    map: Arc<Mmap>,
+    bytes: Range<usize>,
+}
+
+impl Pages {
+    /// Lets go of the memory that they take, if the system knows how; whoever reads them again has them read anew.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        // SAFETY: the file is mapped shared and read-only, so its pages hold nothing that is not in the file.
+        unsafe {
+            use memmap2::UncheckedAdvice::DontNeed;
+            // Memory is not short because of a hint that is refused.
+            let _ = self.map.unchecked_advise_range(DontNeed, self.bytes.start, self.bytes.len());
+        }
+    }
+}
+
+/// A tensor over its part of a file, if that is aligned and the CPU reads numbers as the file has them.
+fn mapped(map: &Arc<Mmap>, entry: &Entry) -> Option<Result<Tensor>> {
+    // SAFETY: every bit pattern is an f32.
+    let (before, values, _) = unsafe { map[entry.bytes.clone()].align_to::<f32>() };
+    let whole = before.is_empty() && values.len() == entry.shape.iter().product::<usize>();
+    if cfg!(target_endian = "big") || !whole || values.is_empty() {
+        return None;
+    }
+    // SAFETY: candle's storage on the CPU is a vector, and this one is not the allocator's. It must neither grow nor be
+    // freed: nothing has it but a tensor, which does not grow, and a tensor that is never dropped keeps it, as a map that
+    // is never dropped keeps the pages. They cannot be written to; weights that are trained are copies.
+    let values = unsafe { Vec::from_raw_parts(values.as_ptr().cast_mut(), values.len(), values.len()) };
+    let tensor = match Tensor::from_vec(values, entry.shape.as_slice(), &Device::Cpu) {
+        Ok(tensor) => tensor,
+        Err(error) => return Some(Err(error.into())),
+    };
+    std::mem::forget(tensor.clone());
+    std::mem::forget(map.clone());
+    Some(Ok(tensor))
 }
 
 fn broken(path: &Path, error: &safetensors::SafeTensorError) -> Error {
@@ -114,16 +191,6 @@ fn broken(path: &Path, error: &safetensors::SafeTensorError) -> Error {
         other => other.to_string(),
     };
     Error::Tensors { path: path.to_path_buf(), what }
-}
-
-fn read(view: &TensorView, device: &Device, wanted: DType) -> Result<Tensor> {
-    let dtype = DType::try_from(view.dtype()).map_err(|_| Error::Tensors {
-        path: PathBuf::new(),
-        what: format!("{:?}, which is not read here", view.dtype()),
-    })?;
-    // Converted before it travels: a device has room for the result alone.
-    let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
-    Ok(tensor.to_dtype(wanted)?.to_device(device)?)
 }
 
 /// Values that are fetched from a device at a time.

@@ -29,14 +29,15 @@ impl Weights {
         let name = name.into();
         let problem = match self.tensors.shape(&name) {
             Some(found) if found == shape => {
-                return Ok(Weight::new(&name, self.tensors.get(&name, &self.device, self.dtype)?));
+                let (value, pages) = self.tensors.lasting(&name, &self.device, self.dtype)?;
+                return Ok(Weight::new(&name, value, pages));
             }
             Some(found) => format!("{name}: shape {found:?}, expected {shape:?}"),
             None => format!("{name}: missing, expected {shape:?}"),
         };
         self.problems.borrow_mut().push(problem);
         // Stands in until `finish` refuses the checkpoint.
-        Ok(Weight::new(&name, Tensor::zeros(1, self.dtype, &self.device)?))
+        Ok(Weight::new(&name, Tensor::zeros(1, self.dtype, &self.device)?, None))
     }
 
     pub fn linear(&self, name: impl Into<String>, output: usize, input: usize) -> Result<Linear> {

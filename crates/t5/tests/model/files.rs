@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
+use tallow_ops::Traced;
 use tallow_t5::T5;
 
 use crate::support::{MODELS, batch, folder, logits, message, model, rows, tensors, written};
@@ -107,6 +108,40 @@ fn a_whole_file_goes_before_an_index() {
         .map(|row| row.into_iter().map(|x| 2.0 * x).collect())
         .collect();
     assert_eq!(found, doubled);
+}
+
+#[test]
+fn weights_that_lie_askew_in_their_file_are_copied() {
+    let copy = written("tiny-gated", &tensors("tiny-gated"));
+    let path = copy.path().join("model.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    let (length, rest) = whole.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().unwrap());
+    let (header, values) = rest.split_at(length as usize);
+    // Blanks behind the header are part of it.
+    for blanks in 1..4 {
+        let length = (length + blanks as u64).to_le_bytes();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, [&length[..], header, &b"   "[..blanks], values].concat()).unwrap();
+        let found = T5::load(copy.path(), &Device::Cpu, DType::F32).unwrap();
+        assert_eq!(logits(&found, &batch(&rows())), logits(&model("tiny-gated"), &batch(&rows())));
+    }
+}
+
+#[test]
+fn weights_outlive_their_file_and_what_is_trained_of_them() {
+    let copy = written("tiny-tied", &tensors("tiny-tied"));
+    let base = T5::load(copy.path(), &Device::Cpu, DType::F32).unwrap();
+    drop(copy);
+    let mut trained = base.clone();
+    for weight in trained.weights_mut() {
+        let doubled = (weight.value.value() * 2.0).unwrap();
+        weight.train(Traced::constant(doubled));
+    }
+    let wanted = logits(&model("tiny-tied"), &batch(&rows()));
+    assert_ne!(logits(&trained, &batch(&rows())), wanted);
+    drop(trained);
+    assert_eq!(logits(&base, &batch(&rows())), wanted);
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub enum Command {
     Generate(GenerateArguments),
     /// Merge an adapter into its base: a Hugging Face folder
     Export(ExportArguments),
+    /// Show what a model, an adapter, a config or a run holds, and the memory that it takes
+    Inspect(InspectArguments),
     /// Time LoRA training over a file of tokenised batches
     Bench(BenchArguments),
 }
@@ -196,6 +198,34 @@ pub struct ExportArguments {
     /// The folder to write; it must not exist
     #[arg(value_name = "OUT")]
     pub out: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct InspectArguments {
+    /// A model's or an adapter's folder, a run's TOML file, or a run's folder
+    pub path: PathBuf,
+    /// Changes to keys of the config: training.batch_size=16
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// An adapter's base [default: the one that its config names]
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Of a model or an adapter: rows to a batch
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = from(1))]
+    pub batch_size: usize,
+    /// Of a model or an adapter: tokens to a prompt
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = from(1))]
+    pub source_tokens: usize,
+    /// Of a model or an adapter: tokens to a target
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = from(1))]
+    pub target_tokens: usize,
+    /// Of a model or an adapter: threads; 0 takes all cores
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
+    pub threads: usize,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

@@ -49,15 +49,6 @@ impl Compute {
         if method.has_adapter() { self.dtype } else { DType::F32 }
     }
 
-    /// The most memory that was taken at a time so far, in bytes, where the system tells: of the device, or of the
-    /// process.
-    pub fn peak_memory(&self) -> Option<usize> {
-        match self.device() {
-            Device::Cpu => resident_peak(),
-            _ => self.engine.kernels().memory().map(|memory| memory.peak),
-        }
-    }
-
     /// For figures: `cpu`, or the GPU's name.
     pub fn device_name(&self) -> String {
         if self.device().is_cpu() { "cpu".to_owned() } else { self.engine.kernels().hardware() }
@@ -133,11 +124,4 @@ fn metal() -> Result<Arc<dyn Kernels>> {
 #[cfg(not(feature = "metal"))]
 fn metal() -> Result<Arc<dyn Kernels>> {
     bail!("no GPU can be opened without Metal")
-}
-
-/// The process's highest resident set so far, in bytes, where the system tells.
-fn resident_peak() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1024)
 }

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Generate(arguments) => commands::generate::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
     };
     match result {

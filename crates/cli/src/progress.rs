@@ -153,3 +153,13 @@ pub fn table(columns: &[(&str, &Evaluation)]) -> String {
     }
     lines.join("\n")
 }
+
+/// Bytes as people read them.
+pub fn size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        _ if bytes >= 1e9 => format!("{:.2} GB", bytes / 1e9),
+        _ if bytes >= 1e6 => format!("{:.1} MB", bytes / 1e6),
+        _ => format!("{:.1} kB", bytes / 1e3),
+    }
+}

@@ -85,6 +85,11 @@ impl RunFolder {
         Ok((folder, config))
     }
 
+    /// Whether a folder holds a run.
+    pub fn is_run(path: &Path) -> bool {
+        Self(path.to_path_buf()).config().is_file()
+    }
+
     /// What to say where the run is stopped.
     pub fn go_on(&self) -> String {
         format!("go on with: tallow train {} --resume", self.config().display())

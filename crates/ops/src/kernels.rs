@@ -22,6 +22,9 @@ pub enum Dest {
 /// Values of scores, or of logits, that the kernels of a device hold at a time, at most.
 pub const SCRATCH_VALUES: usize = 64 << 20;
 
+/// Logits that a thread of the CPU holds at a time, at most.
+pub const HOST_LOGITS: usize = 8 << 20;
+
 /// The bytes of a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceMemory {

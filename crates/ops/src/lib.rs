@@ -67,7 +67,7 @@ pub use elementwise::{ElementwiseKernel, add, scale};
 pub use embedding::{EmbeddingKernel, embedding};
 pub use error::{Error, Result};
 pub use gated_gelu::{GatedGeluKernel, gated_gelu};
-pub use kernels::{Dest, DeviceMemory, Kernels, SCRATCH_VALUES};
+pub use kernels::{Dest, DeviceMemory, HOST_LOGITS, Kernels, SCRATCH_VALUES};
 pub use linear::linear;
 pub use lora_linear::{Lora, lora_linear};
 pub use matmul::{MatmulKernel, Matrix};

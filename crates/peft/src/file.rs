@@ -23,6 +23,13 @@ pub struct AdapterFile {
     tensors: Tensors,
     /// The method that the config describes.
     pub method: Method,
+    /// The base that the config names: a folder, or a model of the Hub.
+    pub base: Option<String>,
+}
+
+/// Whether a folder holds an adapter.
+pub fn is_adapter(folder: &Path) -> bool {
+    folder.join(CONFIG).is_file()
 }
 
 impl std::fmt::Debug for AdapterFile {
@@ -37,9 +44,14 @@ impl AdapterFile {
     /// # Errors
     /// If a file is missing or broken, or the adapter is of a kind that is not known here.
     pub fn open(folder: &Path) -> Result<Self> {
-        let method = read_config(&folder.join(CONFIG))?;
+        let (method, base) = read_config(&folder.join(CONFIG))?;
         let path = folder.join(WEIGHTS);
-        Ok(Self { tensors: Tensors::open([path.clone()])?, path, method })
+        Ok(Self { tensors: Tensors::open([path.clone()])?, path, method, base })
+    }
+
+    /// The number of its values.
+    pub fn parameters(&self) -> usize {
+        self.tensors.shapes().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
     /// The tensors of these names and shapes, in order; any other tensor is an error, as is one that is
@@ -74,7 +86,7 @@ impl AdapterFile {
     }
 }
 
-fn read_config(path: &Path) -> Result<Method> {
+fn read_config(path: &Path) -> Result<(Method, Option<String>)> {
     let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
     let fail = |what: String| Error::Config { path: path.to_path_buf(), what };
     let config: serde_json::Map<String, Value> =
@@ -119,13 +131,14 @@ fn read_config(path: &Path) -> Result<Method> {
     if !(0.0..1.0).contains(&dropout) {
         return Err(fail(format!("lora_dropout is {dropout}, not in [0, 1)")));
     }
-    Ok(Method::Lora(LoraOptions {
+    let method = Method::Lora(LoraOptions {
         rank: rank as usize,
         alpha: number("lora_alpha")?,
         dropout,
         target_modules,
         use_rslora: get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
-    }))
+    });
+    Ok((method, get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned)))
 }
 
 /// Keys of peft's LoRA config that ask for more than the plain method.

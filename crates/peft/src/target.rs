@@ -23,6 +23,15 @@ impl Default for TargetModules {
     }
 }
 
+impl std::fmt::Display for TargetModules {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Suffixes(names) => f.write_str(&names.join(", ")),
+            Self::Pattern(pattern) => f.write_str(pattern),
+        }
+    }
+}
+
 impl TargetModules {
     /// Whether each of `names` is targeted, in order.
     ///

@@ -78,6 +78,11 @@ impl Linear {
         self.weight.value.value().dims2().expect("a linear weight has two dimensions")
     }
 
+    /// Whether the weight is trained, or what is hooked here.
+    pub(crate) fn is_trained(&self) -> bool {
+        self.adapter.is_some() || self.weight.value.is_traced()
+    }
+
     /// x (n, in) -> (n, out).
     pub(crate) fn forward(&self, tape: &Tape, x: &Traced) -> Result<Traced> {
         match &self.adapter {

@@ -102,6 +102,11 @@ impl T5 {
         &self.lm_head.as_ref().unwrap_or(&self.shared).value
     }
 
+    /// The number of its own parameters.
+    pub fn parameters(&self) -> usize {
+        self.clone().weights_mut().into_iter().map(|weight| weight.value.value().elem_count()).sum()
+    }
+
     /// Whether the embedding is trained, as it is where all weights are.
     pub fn trains_embedding(&self) -> bool {
         self.shared.value.is_traced()

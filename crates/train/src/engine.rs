@@ -86,9 +86,8 @@ impl Engine {
         }
         let tokens = |row: &&Sample| row.source.len() + row.target.len();
         let (all, longest): (usize, _) = (rows.iter().map(tokens).sum(), rows.iter().map(tokens).max());
-        let lengths = rows.iter().map(|row| row.lengths());
-        let bytes =
-            model.config.activation_bytes(lengths, model.dtype().size_in_bytes(), model.trains_embedding());
+        let lengths = rows.iter().map(|row| row.lengths()).collect();
+        let bytes = self.step_bytes(model, lengths, 1, model.trains_embedding());
         let advice = match rows.len() {
             1 => "Cut longer rows by max_source_tokens and max_target_tokens, or take a smaller model",
             _ => {
@@ -130,8 +129,7 @@ impl Engine {
             tape.backward(loss, one, gradients)?;
             Ok(value)
         };
-        let most = SHARD_BYTES / (4 * parameters.buffer_len()).max(1);
-        if self.threads() == 1 || self.threads() > most.min(rows.len()) {
+        if shards(self.threads(), rows.len(), parameters.buffer_len()) == 1 {
             return Ok(vec![self.all.install(|| shard(0, rows, gradients))?]);
         }
         let shards = deal(model, rows, self.threads());
@@ -259,6 +257,12 @@ impl Engine {
                 .collect()
         })
     }
+}
+
+/// The shards that so many rows are dealt to, where `trained` values have gradients: one for each thread, or one.
+pub(crate) fn shards(threads: usize, rows: usize, trained: usize) -> usize {
+    let most = SHARD_BYTES / (4 * trained).max(1);
+    if threads > most.min(rows) { 1 } else { threads }
 }
 
 /// Deals rows to `count` shards of about the same work; there are as many rows at least.

@@ -7,8 +7,8 @@ use tallow_peft::Adapted;
 
 use crate::{Engine, Error, Result};
 
-/// What is taken where the device does not say how much memory it has, as the CPU.
-const TOKENS_ON_HOST: usize = 4096;
+/// The tokens of a batch where the device does not say how much memory it has, as the CPU.
+pub const TOKENS_ON_HOST: usize = 4096;
 
 /// Of what was found to fit, the share that is used: memory is not handed out without gaps.
 const SHARE: f64 = 0.9;

@@ -25,6 +25,9 @@ pub struct StepReport {
     /// Wall time.
     #[serde(rename = "seconds", serialize_with = "seconds")]
     pub time: Duration,
+    /// The most memory that was taken at a time so far, in bytes, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<usize>,
 }
 
 fn seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -59,7 +62,7 @@ pub trait Observer {
 }
 
 /// Writes metrics.jsonl: a line a step, `{"step", "epoch", "loss", "grad_norm", "learning_rate", "tokens",
-/// "seconds"}`, and a line a validation, `{"step", "validation_loss", "best"}`.
+/// "seconds", "peak_memory"}`, and a line a validation, `{"step", "validation_loss", "best"}`.
 pub struct MetricsLog {
     path: PathBuf,
     file: File,

@@ -141,7 +141,7 @@ impl TrainingOptions {
     }
 
     /// The number of batches in them: the last step of whole epochs may have fewer than the others.
-    pub(crate) fn total_batches(&self, batches: &Batches) -> usize {
+    pub fn total_batches(&self, batches: &Batches) -> usize {
         match self.steps {
             Some(steps) => steps.saturating_mul(self.accumulation.max(1)),
             None => batches.steps(self.epochs.unwrap_or(1)),

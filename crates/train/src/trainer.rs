@@ -88,6 +88,7 @@ impl Trainer<'_> {
             let mut report = self.step(progress.step, &micro, learning_rate, &gradients, good.as_ref())?;
             progress.step += 1;
             report.time = begin.elapsed();
+            report.peak_memory = self.engine.peak_memory();
             for observer in observers.iter_mut() {
                 observer.step(&report, total)?;
             }
@@ -180,6 +181,7 @@ impl Trainer<'_> {
                     learning_rate,
                     tokens,
                     time: std::time::Duration::ZERO,
+                    peak_memory: None,
                 });
             }
         };

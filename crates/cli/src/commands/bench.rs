@@ -11,6 +11,7 @@ use tallow_ops::trace;
 use tallow_ops::{AdamW, Update};
 use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::T5;
+use tallow_train::resident_memory;
 
 use crate::args::BenchArguments;
 use crate::compute::Compute;
@@ -38,27 +39,34 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     let mut base = model(&arguments.model, compute.device(), compute.loads_in(&method))?;
     base.training.checkpointing = arguments.checkpointing;
     let batches = read(&arguments.batches, &base)?;
+    let resident = resident_memory();
     match (&arguments.adapter, arguments.generate) {
         (Some(folder), Some(tokens)) => {
             generation::run(arguments, &compute, &adapt(base, folder)?.model, &batches, tokens)
         }
         (None, Some(tokens)) => generation::run(arguments, &compute, &base, &batches, tokens),
-        (Some(folder), None) => training(arguments, &compute, &adapt(base, folder)?, &batches),
+        (Some(folder), None) => training(arguments, &compute, &adapt(base, folder)?, &batches, resident),
         (None, None) => {
             let adapted = inject(base, &method, Initial::Seed(0), compute.dtype)?;
-            training(arguments, &compute, &adapted, &batches)
+            training(arguments, &compute, &adapted, &batches, resident)
         }
     }
 }
 
-/// Times training steps.
+/// Times training steps of a process that had `resident` bytes before.
 fn training(
     arguments: &BenchArguments,
     compute: &Compute,
     adapted: &Adapted,
     batches: &[Vec<Sample>],
+    resident: Option<usize>,
 ) -> Result<()> {
     let engine = &compute.engine;
+    let lengths = batches.iter().map(|rows| rows.iter().map(Sample::lengths).collect());
+    let lengths: Vec<Vec<(usize, usize)>> =
+        lengths.cycle().take(arguments.warmup + arguments.steps).collect();
+    let foreseen = engine.training_memory(&adapted.model, &adapted.method, lengths)?;
+    let foreseen = resident.map(|resident| megabytes(resident as f64 + foreseen.total()));
     let gradients = adapted.parameters.gradients()?;
     // The peer's optimiser: AdamW without decay, the gradient clipped to norm 1, no dropout.
     let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
@@ -108,11 +116,16 @@ fn training(
         "real_tokens_per_s": round(real as f64 / seconds, 1),
         "padded_tokens_per_s": round(padded as f64 / seconds, 1),
         "median_real_tokens_per_s": round(rates[rates.len() / 2], 1),
-        "peak_memory_mb": compute.peak_memory().map(|bytes| (bytes as f64 / 1e6).round() as u64),
+        "peak_memory_mb": compute.engine.peak_memory().map(|bytes| megabytes(bytes as f64)),
+        "foreseen_memory_mb": foreseen,
         "trainable": adapted.parameters.trainable(),
         "losses": losses,
     });
     progress::print(&result.to_string())
+}
+
+fn megabytes(bytes: f64) -> u64 {
+    (bytes / 1e6).round() as u64
 }
 
 fn round(x: f64, digits: i32) -> f64 {

@@ -4,4 +4,5 @@ pub mod bench;
 pub mod evaluate;
 pub mod export;
 pub mod generate;
+pub mod inspect;
 pub mod train;

@@ -36,7 +36,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     check_vocabulary(&tokenizer, &config.model, &base)?;
     let mut adapted = inject(base.clone(), &config.method, Initial::Seed(config.seed), compute.dtype)?;
     let engine = &compute.engine;
-    let (trainable, all) = (adapted.parameters.trainable(), parameters(&base));
+    let (trainable, all) = (adapted.parameters.trainable(), base.parameters());
     let share = 100.0 * trainable as f64 / all as f64;
     say(&format!(
         "{trainable} trainable parameters on a base of {all} ({share:.2}%), {}",
@@ -140,6 +140,9 @@ fn train(
     }
     .run(start.as_ref(), &mut observers)?;
     interrupt.training(false);
+    if let Some(peak) = engine.peak_memory() {
+        say(&format!("at most {} of memory", progress::size(peak as u64)));
+    }
     match outcome {
         Outcome::Finished(progress) => Ok(progress.best_step),
         Outcome::Stopped(progress) => Err(stopped(&format!("step {}", progress.step), folder).into()),
@@ -148,11 +151,6 @@ fn train(
 
 fn stopped(after: &str, folder: &RunFolder) -> Interrupted {
     Interrupted(format!("stopped after {after}; {}", folder.go_on()))
-}
-
-/// The number of a model's own parameters.
-fn parameters(model: &T5) -> usize {
-    model.clone().weights_mut().into_iter().map(|weight| weight.value.value().elem_count()).sum()
 }
 
 /// Sums follow the threads and the hardware, and rows drop by the thread they are dealt to.

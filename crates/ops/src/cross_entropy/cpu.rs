@@ -4,10 +4,8 @@ use rayon::prelude::*;
 use super::{CrossEntropyKernel, CrossEntropyResult, Wanted};
 use crate::cpu::gemm::{View, gemm};
 use crate::cpu::{Cpu, scratch, simd, tensor, tokens, values};
-use crate::{Error, Result};
+use crate::{Error, HOST_LOGITS, Result};
 
-/// Logits that exist at a time.
-const LOGITS: usize = 8 << 20;
 /// Rows of the vocabulary to a task.
 const SLAB: usize = 1024;
 
@@ -30,7 +28,7 @@ impl CrossEntropyKernel for Cpu {
             return Err(Error::shape("cross_entropy", format!("label {label} of {vocabulary}")));
         }
         // Balanced chunks: the head is read whole for each.
-        let chunk = m.div_ceil((m * vocabulary).div_ceil(LOGITS).max(1)).max(1);
+        let chunk = m.div_ceil((m * vocabulary).div_ceil(HOST_LOGITS).max(1)).max(1);
         let mut dx = wanted.hidden.then(|| scratch(m * d));
         let mut dhead = wanted.head.then(|| scratch(vocabulary * d));
         if let (Some(dhead), true) = (&mut dhead, m == 0) {

@@ -6,7 +6,7 @@ use tallow_data::Sample;
 use tallow_ops::trace;
 use tallow_t5::{GenerationOptions, T5};
 
-use super::{report, round};
+use super::{megabytes, report, round};
 use crate::args::BenchArguments;
 use crate::compute::Compute;
 use crate::config::Problems;
@@ -51,7 +51,7 @@ pub fn run(
         "seconds": round(seconds, 3),
         "new_tokens": generated,
         "new_tokens_per_s": round(generated as f64 / seconds, 1),
-        "peak_memory_mb": compute.peak_memory().map(|bytes| (bytes as f64 / 1e6).round() as u64),
+        "peak_memory_mb": compute.engine.peak_memory().map(|bytes| megabytes(bytes as f64)),
         "outputs": outputs,
     });
     progress::print(&result.to_string())

@@ -1,0 +1,108 @@
+//! What training takes of memory, foreseen and measured.
+
+use tallow_ops::{HOST_LOGITS, SCRATCH_VALUES};
+use tallow_peft::{Adapted, Initial, Method, inject};
+use tallow_t5::T5;
+
+use crate::engine::shards;
+use crate::{Engine, Result};
+
+/// What each thread of the CPU takes beside tensors: packed operands, blocks of scores, and gaps between them.
+const WORKSPACE: f64 = 24e6;
+
+/// What training takes of memory, in bytes, beside what the process has already.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TrainingMemory {
+    /// The number of values that are trained.
+    pub trainable: usize,
+    /// Weights that are read where the checkpoint lies.
+    pub weights: f64,
+    /// Trained values, their moments and gradients.
+    pub trained: f64,
+    /// What a step keeps for backward, and the largest part that comes and goes, at the heaviest batch.
+    pub activations: f64,
+}
+
+impl TrainingMemory {
+    /// All of it.
+    pub fn total(&self) -> f64 {
+        self.weights + self.trained + self.activations
+    }
+}
+
+impl Engine {
+    /// What training a model by `method`, which need not be hooked to it yet, takes over batches of rows of these (source,
+    /// target) lengths.
+    ///
+    /// # Errors
+    /// If the method's targets match nothing.
+    pub fn training_memory(
+        &self,
+        model: &T5,
+        method: &Method,
+        batches: impl IntoIterator<Item = Vec<(usize, usize)>>,
+    ) -> Result<TrainingMemory> {
+        let all = !method.has_adapter();
+        let (model, trainable, trained) = match all {
+            true => (model.clone(), model.parameters(), model.parameters()),
+            false => {
+                let Adapted { model, parameters, .. } =
+                    inject(model.clone(), method, Initial::Seed(0), model.dtype())?;
+                (model, parameters.trainable(), parameters.buffer_len())
+            }
+        };
+        let mut heaviest = (0.0f64, 1);
+        for rows in batches {
+            let shards = shards(self.threads(), rows.len(), trained);
+            let bytes = self.step_bytes(&model, rows, shards, all);
+            heaviest = if bytes > heaviest.0 { (bytes, shards) } else { heaviest };
+        }
+        let (activations, shards) = heaviest;
+        let weights = if all { 0 } else { model.parameters() * model.dtype().size_in_bytes() };
+        Ok(TrainingMemory {
+            trainable,
+            weights: weights as f64,
+            trained: (4 * trained * (3 + shards)) as f64,
+            activations,
+        })
+    }
+
+    /// About what the activations of a step take, its rows dealt to so many shards.
+    pub(crate) fn step_bytes(&self, model: &T5, rows: Vec<(usize, usize)>, shards: usize, all: bool) -> f64 {
+        let width = model.dtype().size_in_bytes();
+        let found = model.activations(rows, width, all);
+        let (scores, logits) = match self.kernels().device().is_cpu() {
+            // Scores live by the block there, and the logits become their slopes in place.
+            true => (0.0, found.logits.min((4 * HOST_LOGITS * shards) as f64)),
+            false => {
+                let (width, chunk) = (width as f64, SCRATCH_VALUES as f64);
+                (2.0 * found.scores.min(chunk * width), (found.logits / 4.0).min(chunk) * (4.0 + width))
+            }
+        };
+        // The gradient of the head comes while the logits are there.
+        let head = if all { (4 * model.config.vocab_size * model.config.d_model) as f64 } else { 0.0 };
+        let workspace =
+            if self.kernels().device().is_cpu() { WORKSPACE * self.threads() as f64 } else { 0.0 };
+        workspace + found.kept + scores.max(logits + head).max(found.passing)
+    }
+
+    /// The most memory that was taken at a time so far, in bytes, where the system tells: of the device, or of the
+    /// process.
+    pub fn peak_memory(&self) -> Option<usize> {
+        match self.kernels().device().is_cpu() {
+            true => of_process("VmHWM"),
+            false => self.kernels().memory().map(|memory| memory.peak),
+        }
+    }
+}
+
+/// What the process has in memory now, in bytes, where the system tells.
+pub fn resident_memory() -> Option<usize> {
+    of_process("VmRSS")
+}
+
+fn of_process(key: &str) -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with(key))?;
+    Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1024)
+}

@@ -5,12 +5,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use tallow_data::{Example, Limits, Prompts, Row, Sample, Targets, Tokenizer, read_rows, split_fraction};
+use tallow_data::{
+    Example, Limits, Prompts, Row, Sample, Targets, TokenCache, Tokenizer, read_rows, split_fraction,
+};
 use tallow_peft::Adapted;
 use tallow_t5::T5;
 
 use crate::compute::Compute;
 use crate::config::{Config, ModelOptions, TaskOptions};
+
+/// Where tokenised rows are kept, in the folder of runs.
+const TOKENS: &str = ".tokens";
 
 /// One part of a task's rows.
 #[derive(Default)]
@@ -114,11 +119,12 @@ impl Task {
         let test = test.map(|(prompts, rows)| prompts.examples(&rows));
         let (train, validation) = (prompts.examples(&train), prompts.examples(&validation));
         check_columns([Some(&train), Some(&validation), test.as_ref()].into_iter().flatten())?;
+        let cache = TokenCache::new(config.output.join(TOKENS));
         let part = |name: &str, examples: Vec<Example>| -> Result<Part> {
             if examples.is_empty() {
                 return Ok(Part::default());
             }
-            let (samples, stats) = tokenizer.tokenize(&examples, limits)?;
+            let (samples, stats) = cache.tokenize(tokenizer, &examples, limits)?;
             say(&format!("{name}: {stats}"));
             Ok(Part { examples, samples })
         };

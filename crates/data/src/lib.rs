@@ -7,7 +7,7 @@
 //! | JSON lines, JSON, CSV | [`Row`]s of named columns | [`read_rows`] |
 //! | rows | training and held-out rows | [`split_fraction`] |
 //! | a row and a [`TemplateSet`] | an [`Example`]: prompt, target, references | [`Prompts::examples`] |
-//! | examples | [`Sample`]s of token ids | [`Tokenizer::tokenize`] |
+//! | examples | [`Sample`]s of token ids | [`Tokenizer::tokenize`], or [`TokenCache::tokenize`] |
 //! | their lengths | batches of row numbers, epoch by epoch | [`Batches`] |
 //! | a batch's rows | one flat stream and its bounds | [`Packed`] |
 //!
@@ -54,6 +54,7 @@ mod row;
 mod split;
 mod template;
 mod templates;
+mod token_cache;
 mod tokenize;
 mod tokenizer;
 
@@ -67,5 +68,6 @@ pub use row::{Origin, Row};
 pub use split::split_fraction;
 pub use template::{Part, Template};
 pub use templates::TemplateSet;
+pub use token_cache::TokenCache;
 pub use tokenize::{Limits, Sample, SideStats, TokenStats};
 pub use tokenizer::{Encoded, Tokenizer};

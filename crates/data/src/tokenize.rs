@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Result;
 use crate::prompts::Example;
 use crate::tokenizer::{Encoded, Tokenizer};
@@ -32,7 +34,7 @@ impl Sample {
 }
 
 /// What tokenisation did to one side of the rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideStats {
     /// Tokens that are left.
     pub tokens: usize,
@@ -47,7 +49,7 @@ pub struct SideStats {
 }
 
 /// What tokenisation did to the rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenStats {
     /// Rows on each side.
     pub rows: usize,

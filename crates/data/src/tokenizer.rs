@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
 use tokenizers::Encoding;
 
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     end: u32,
     unknown: Option<u32>,
+    fingerprint: [u8; 32],
 }
 
 impl Tokenizer {
@@ -37,6 +39,7 @@ impl Tokenizer {
             _ => Error::Read { path: path.into(), source },
         })?;
         let refuse = |reason: String| Error::Tokenizer { path: path.into(), reason };
+        let fingerprint = Sha256::digest(&bytes).into();
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| refuse(error.to_string()))?;
         inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?;
@@ -44,7 +47,7 @@ impl Tokenizer {
         let end = inner.token_to_id(END);
         let end = end.ok_or_else(|| refuse(format!("its vocabulary has no end token `{END}`")))?;
         let unknown = inner.token_to_id("<unk>");
-        Ok(Self { inner, end, unknown })
+        Ok(Self { inner, end, unknown, fingerprint })
     }
 
     /// The tokens of a text, and the end token behind them.
@@ -93,6 +96,11 @@ impl Tokenizer {
     /// The number of tokens, special ones included.
     pub fn vocabulary_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// The SHA-256 of its file.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
     }
 
     /// The end token's id: 1 in T5.

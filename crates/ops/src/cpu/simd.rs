@@ -80,24 +80,6 @@ pub(crate) fn max(x: &[f32]) -> f32 {
     lanes.iter().fold(tail, |m, &x| if x > m { x } else { m })
 }
 
-/// x_i becomes f(x_i); returns the sum of the results.
-#[inline(always)]
-pub(crate) fn map_sum(x: &mut [f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let mut xs = x.chunks_exact_mut(LANES);
-    for x in &mut xs {
-        for i in 0..LANES {
-            x[i] = f(x[i]);
-            lanes[i] += x[i];
-        }
-    }
-    for (x, lane) in xs.into_remainder().iter_mut().zip(&mut lanes) {
-        *x = f(*x);
-        *lane += *x;
-    }
-    lanes.iter().sum()
-}
-
 /// ln(sum(e^x_i)): what log-probabilities lie below their logits. Negative infinity for none.
 pub fn log_sum_exp(x: &[f32]) -> f32 {
     run(
@@ -196,9 +178,6 @@ mod tests {
             let cubes: f32 = x.iter().map(|x| x * x * x).sum();
             assert!((sum3(&x, &x, &x, |x, y, z| x * y * z) - cubes).abs() < 1e-4);
             assert_eq!(max(&x), x.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-            let mut y = x.clone();
-            let sum = map_sum(&mut y, |x| x + 1.0);
-            assert!((sum - y.iter().sum::<f32>()).abs() < 1e-3);
         }
     }
 }

@@ -2,7 +2,7 @@ use gemm::Parallelism;
 
 use super::geometry::{Block, Geometry, Task};
 use super::target::Target;
-use crate::cpu::gemm::{View, gemm_at};
+use crate::cpu::gemm::gemm_at;
 use crate::cpu::simd;
 
 /// One pass backward; each task writes its own part of the gradients.
@@ -23,11 +23,12 @@ impl Backward<'_> {
         }
         // Later blocks of a causal segment see more keys: from the last block on, the first writes them all.
         for (done, block) in blocks.iter().rev().enumerate() {
-            let size = block.queries * block.keys;
+            let size = block.queries * block.stride();
             let (p, dp) = (&mut p[..size], &mut dp[..size]);
             self.block(block, p, dp, done > 0);
             if let (Some(bias), Some((_, reach))) = (bias.as_mut(), &self.geometry.bias) {
-                for (i, ds) in dp.chunks_exact(block.keys).enumerate() {
+                for (i, ds) in dp.chunks_exact(block.stride()).enumerate() {
+                    let ds = &ds[..block.keys];
                     for (sum, ds) in bias[reach - 1 - (block.position + i)..].iter_mut().zip(ds) {
                         *sum += ds;
                     }
@@ -57,22 +58,22 @@ impl Backward<'_> {
         let (at_query, at_key) = (geometry.query_at(block), geometry.key_at(block));
         // SAFETY: p and dp have the size of their products; dq, dk, dv are this task's own parts.
         unsafe {
-            gemm_at(p.as_mut_ptr(), block.keys, q, k.t(), 1.0, false, Parallelism::None);
+            gemm_at(p.as_mut_ptr(), block.stride(), q, k.t(), 1.0, false, Parallelism::None);
             match self.wants_scores {
-                true => gemm_at(dp.as_mut_ptr(), block.keys, dy, v.t(), 1.0, false, Parallelism::None),
+                true => gemm_at(dp.as_mut_ptr(), block.stride(), dy, v.t(), 1.0, false, Parallelism::None),
                 false => dp.fill(0.0),
             }
             simd::run(
                 #[inline(always)]
                 || {
-                    let rows = p.chunks_exact_mut(block.keys).zip(dp.chunks_exact_mut(block.keys));
+                    let rows = p.chunks_exact_mut(block.stride()).zip(dp.chunks_exact_mut(block.stride()));
                     for (i, (p, dp)) in rows.enumerate() {
                         let lse = self.lse[(block.query + i) * heads + block.head];
-                        geometry.backward_row(block, i, lse, p, dp);
+                        geometry.row(block, i).slopes(lse, p.as_chunks_mut().0, dp.as_chunks_mut().0);
                     }
                 },
             );
-            let (p, ds) = (View::new(p, block.queries, block.keys), View::new(dp, block.queries, block.keys));
+            let (p, ds) = (block.scores(p), block.scores(dp));
             let [dq, dk, dv] = self.targets;
             if let Some(dq) = dq {
                 gemm_at(dq.at(at_query), stride, ds, k, 1.0, false, Parallelism::None);

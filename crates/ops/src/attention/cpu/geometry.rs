@@ -2,9 +2,10 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
+use super::softmax::{LANES, Row};
 use crate::attention::AttentionLayout;
+use crate::cpu::Values;
 use crate::cpu::gemm::View;
-use crate::cpu::{Values, simd};
 use crate::{Mask, Result, trace};
 
 /// Queries to a block: the block's probabilities stay in the second-level cache.
@@ -31,13 +32,26 @@ pub(super) struct Block {
     pub keys: usize,
 }
 
+impl Block {
+    /// The values to a row of its scores.
+    #[inline(always)]
+    pub fn stride(&self) -> usize {
+        self.keys.next_multiple_of(LANES)
+    }
+
+    /// Its scores, a row to each query.
+    pub fn scores<'a>(&self, scores: &'a [f32]) -> View<'a> {
+        View::strided(scores, self.queries, self.keys, self.stride())
+    }
+}
+
 /// What forward and backward share.
 pub(super) struct Geometry<'a> {
     pub layout: &'a AttentionLayout,
     pub width: usize,
     pub queries: usize,
-    /// The table, and its reach.
-    pub bias: Option<(&'a [f32], usize)>,
+    /// The table with room behind it for a row's last vector, and its reach.
+    pub bias: Option<(Vec<f32>, usize)>,
     pub mask: Option<Mask>,
 }
 
@@ -45,11 +59,16 @@ impl<'a> Geometry<'a> {
     pub fn new(
         layout: &'a AttentionLayout,
         q: &Tensor,
-        bias: Option<&'a Values<f32>>,
+        bias: Option<&Values<f32>>,
         mask: Option<Mask>,
     ) -> Result<Self> {
         let (queries, inner) = q.dims2()?;
-        let bias = bias.map(|table| (&**table, (table.len() / layout.heads).div_ceil(2)));
+        let bias = bias.map(|table| {
+            let reach = (table.len() / layout.heads).div_ceil(2);
+            let mut padded = table.to_vec();
+            padded.resize(table.len() + LANES, 0.0);
+            (padded, reach)
+        });
         Ok(Self { layout, width: inner / layout.heads, queries, bias, mask })
     }
 
@@ -84,22 +103,16 @@ impl<'a> Geometry<'a> {
         }
     }
 
-    /// How many keys query `i` of a block sees.
+    /// What the scores of query `i` of a block are read with.
     #[inline(always)]
-    pub fn visible(&self, block: &Block, i: usize) -> usize {
-        if self.layout.causal { block.position + i + 1 } else { block.keys }
-    }
-
-    /// The bias of keys 0, 1, .. for one query.
-    #[inline(always)]
-    pub fn bias_row(&self, block: &Block, i: usize) -> Option<&[f32]> {
-        let (table, reach) = self.bias.as_ref()?;
-        Some(&table[block.head * (2 * reach - 1) + reach - 1 - (block.position + i)..])
-    }
-
-    #[inline(always)]
-    pub fn mask_row(&self, block: &Block, i: usize) -> Option<Mask> {
-        Some(self.mask?.row((block.head * self.queries + block.query + i) as u32))
+    pub fn row(&self, block: &Block, i: usize) -> Row<'_> {
+        let bias = self.bias.as_ref().map(|(table, reach)| {
+            let first = block.head * (2 * reach - 1) + reach - 1 - (block.position + i);
+            table[first..][..block.stride()].as_chunks().0
+        });
+        let mask = self.mask.map(|mask| mask.row((block.head * self.queries + block.query + i) as u32));
+        let visible = if self.layout.causal { block.position + i + 1 } else { block.keys };
+        Row { visible, bias, mask }
     }
 
     /// The rows of a block in q or y, and in k or v.
@@ -117,51 +130,5 @@ impl<'a> Geometry<'a> {
 
     pub fn key_at(&self, block: &Block) -> usize {
         block.key * self.stride() + block.head * self.width
-    }
-
-    /// Scores to e^(score + bias - max), in place; returns their sum and the max.
-    #[inline(always)]
-    pub fn softmax_row(&self, block: &Block, i: usize, row: &mut [f32]) -> (f32, f32) {
-        let (row, hidden) = row.split_at_mut(self.visible(block, i));
-        hidden.fill(0.0);
-        if let Some(bias) = self.bias_row(block, i) {
-            for (score, bias) in row.iter_mut().zip(bias) {
-                *score += bias;
-            }
-        }
-        let max = simd::max(row);
-        (simd::map_sum(row, |score| simd::exp(score - max)), max)
-    }
-
-    /// Scores to drop(P), and the gradient of drop(P) to dS = P (dP - sum(P dP)), both in place.
-    #[inline(always)]
-    pub fn backward_row(&self, block: &Block, i: usize, log_sum_exp: f32, p: &mut [f32], dp: &mut [f32]) {
-        let visible = self.visible(block, i);
-        p[visible..].fill(0.0);
-        dp[visible..].fill(0.0);
-        let (p, dp) = (&mut p[..visible], &mut dp[..visible]);
-        match self.bias_row(block, i) {
-            Some(bias) => {
-                for (p, bias) in p.iter_mut().zip(bias) {
-                    *p = simd::exp(*p + bias - log_sum_exp);
-                }
-            }
-            None => p.iter_mut().for_each(|p| *p = simd::exp(*p - log_sum_exp)),
-        }
-        let mask = self.mask_row(block, i);
-        if let Some(mask) = mask {
-            for (dp, key) in dp.iter_mut().zip(0..) {
-                *dp *= mask.factor(key);
-            }
-        }
-        let mean = simd::sum2(p, dp, |p, dp| p * dp);
-        for (dp, p) in dp.iter_mut().zip(p.iter()) {
-            *dp = *p * (*dp - mean);
-        }
-        if let Some(mask) = mask {
-            for (p, key) in p.iter_mut().zip(0..) {
-                *p *= mask.factor(key);
-            }
-        }
     }
 }

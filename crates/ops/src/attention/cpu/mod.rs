@@ -1,5 +1,6 @@
 mod backward;
 mod geometry;
+mod softmax;
 mod target;
 
 use std::ops::Range;
@@ -10,9 +11,10 @@ use rayon::prelude::*;
 
 use self::backward::Backward;
 use self::geometry::{BLOCK, Geometry, Task};
+use self::softmax::LANES;
 use self::target::Target;
 use super::{AttentionGradients, AttentionKernel, AttentionLayout, AttentionSaved};
-use crate::cpu::gemm::{View, gemm_at};
+use crate::cpu::gemm::gemm_at;
 use crate::cpu::{Cpu, scratch, simd, tensor, values};
 use crate::{Mask, Result};
 
@@ -33,35 +35,30 @@ impl AttentionKernel for Cpu {
         let buffer = |cols: usize| if covered { scratch(rows * cols) } else { vec![0.0; rows * cols] };
         let (mut y, mut lse) = (buffer(stride), buffer(heads));
         let (y_target, lse_target) = (Target::new(&mut y), Target::new(&mut lse));
-        let longest = layout.keys.longest();
+        let longest = layout.keys.longest().next_multiple_of(LANES);
         let most = layout.queries.longest().min(BLOCK);
         let (q, k, v, geometry) = (&*q, &*k, &*v, &geometry);
         let forward = |p: &mut Vec<f32>, task: &Task| {
             for block in geometry.blocks(task) {
-                let p = &mut p[..block.queries * block.keys];
+                let p = &mut p[..block.queries * block.stride()];
                 let mut inverse = [0.0; BLOCK];
-                // SAFETY: p has the size of the product; this task owns its part of y and lse.
+                // SAFETY: p has room for the product; this task owns its part of y and lse.
                 unsafe {
                     let (q, k) = (geometry.query_view(q, &block), geometry.key_view(k, &block));
-                    gemm_at(p.as_mut_ptr(), block.keys, q, k.t(), 1.0, false, Parallelism::None);
+                    gemm_at(p.as_mut_ptr(), block.stride(), q, k.t(), 1.0, false, Parallelism::None);
                     simd::run(
                         #[inline(always)]
                         || {
-                            for (i, row) in p.chunks_exact_mut(block.keys).enumerate() {
-                                let (sum, max) = geometry.softmax_row(&block, i, row);
+                            for (i, row) in p.chunks_exact_mut(block.stride()).enumerate() {
+                                let (sum, max) = geometry.row(&block, i).exponentials(row.as_chunks_mut().0);
                                 inverse[i] = 1.0 / sum;
                                 *lse_target.at((block.query + i) * heads + block.head) = max + sum.ln();
-                                if let Some(mask) = geometry.mask_row(&block, i) {
-                                    for (p, key) in row.iter_mut().zip(0..) {
-                                        *p *= mask.factor(key);
-                                    }
-                                }
                             }
                         },
                     );
                     let y = y_target.at(geometry.query_at(&block));
-                    let p = View::new(p, block.queries, block.keys);
-                    gemm_at(y, stride, p, geometry.key_view(v, &block), 1.0, false, Parallelism::None);
+                    let v = geometry.key_view(v, &block);
+                    gemm_at(y, stride, block.scores(p), v, 1.0, false, Parallelism::None);
                     for (i, inverse) in inverse[..block.queries].iter().enumerate() {
                         let row = std::slice::from_raw_parts_mut(y.wrapping_add(i * stride), width);
                         row.iter_mut().for_each(|y| *y *= inverse);
@@ -107,7 +104,8 @@ impl AttentionKernel for Cpu {
             targets,
             wants_scores: wants_q || wants_k || wants_bias,
         };
-        let most = layout.queries.longest().min(BLOCK) * layout.keys.longest();
+        let longest = layout.keys.longest().next_multiple_of(LANES);
+        let most = layout.queries.longest().min(BLOCK) * longest;
         let tasks = geometry.tasks();
         let products = 1 + usize::from(backward.wants_scores) + targets.iter().flatten().count();
         geometry.count(&tasks, products);

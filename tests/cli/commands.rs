@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use crate::harness::{BASE, Place, TEST_ROWS, root};
+use crate::harness::{BASE, Place, TEST_ROWS, TINY_LORA, root};
 
 #[test]
 fn every_option_is_in_the_help() {
     let place = Place::new();
     let commands = [
-        ("", "train evaluate generate export bench --version"),
+        ("", "train evaluate generate export inspect bench --version"),
         ("train", "<CONFIG> [KEY=VALUE] --resume"),
         ("evaluate", "<CONFIG> [KEY=VALUE] --adapter --base --predictions --json"),
         (
@@ -19,8 +19,12 @@ fn every_option_is_in_the_help() {
         ),
         ("export", "<OUT> --model --adapter --run"),
         (
+            "inspect",
+            "<PATH> [KEY=VALUE] --model --batch-size --source-tokens --target-tokens --threads --json",
+        ),
+        (
             "bench",
-            "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --lr --generate --beams --threads --device --dtype \
+            "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --checkpointing --lr --generate --beams --threads --device --dtype \
              --tf32 --kernels --trace",
         ),
     ];
@@ -244,6 +248,7 @@ fn bench_prints_what_the_peer_prints() {
             "compile",
             "device",
             "dtype",
+            "foreseen_memory_mb",
             "losses",
             "median_real_tokens_per_s",
             "padded_tokens_per_s",
@@ -291,6 +296,60 @@ fn bench_prints_what_the_peer_prints() {
         2,
         "the fresh adapter: 1 problem\n  the fresh adapter: rank: must be at least 1",
     );
+}
+
+#[test]
+fn checkpointing_changes_no_loss() {
+    let place = Place::new();
+    place.write("batches.jsonl", "{\"source\": [[5, 6, 7, 1], [8, 1]], \"target\": [[9, 1], [10, 11, 1]]}\n");
+    let losses = |what: &str| -> Value {
+        let line = format!("bench {BASE} DIR/batches.jsonl --steps 3 --warmup 0 --checkpointing {what}");
+        serde_json::from_str::<Value>(&place.good(&line)).unwrap()["losses"].clone()
+    };
+    assert_eq!(losses("none"), losses("layer"));
+    place.good("train DIR/trial.toml training.checkpointing=layer evaluation.before_rows=0");
+    let steps = place.json_lines("runs/trial/metrics.jsonl");
+    assert!(steps[0]["peak_memory"].as_u64().is_none_or(|bytes| bytes > 1 << 20));
+}
+
+#[test]
+fn inspect_tells_models_adapters_configs_and_runs_apart() {
+    let place = Place::new();
+    let inspect = |line: &str| -> Value {
+        serde_json::from_str(&place.good(&format!("inspect {line} --json"))).unwrap()
+    };
+    let model = inspect(BASE);
+    assert_eq!(model["model"]["parameters"], 1_460_608);
+    let [lora, full] = model["training"].as_array().unwrap().as_slice() else { panic!("{model}") };
+    assert_eq!(lora["trainable"], 9 * 2 * 2 * 8 * 128);
+    assert_eq!(full["trainable"], 1_460_608);
+    assert!(full["trained_bytes"].as_u64() > lora["trained_bytes"].as_u64());
+    let bytes = |line: &str| inspect(line)["training"][0]["activation_bytes"].as_u64().unwrap();
+    assert!(bytes(&format!("{BASE} --batch-size 64")) > bytes(&format!("{BASE} --batch-size 32")));
+
+    let config = inspect("DIR/trial.toml method.rank=2");
+    assert_eq!(config["training"].as_array().unwrap().len(), 1);
+    assert_eq!(config["training"][0]["trainable"], 9 * 2 * 2 * 2 * 128);
+    assert_eq!(config["training"][0]["rows"], "the heaviest of 6 batches");
+    let plain = bytes("DIR/trial.toml training.batch_size=12");
+    assert!(bytes("DIR/trial.toml training.batch_size=12 training.checkpointing=layer") < plain);
+
+    place.good("train DIR/trial.toml evaluation.before_rows=0");
+    let run = inspect("DIR/runs/trial");
+    assert_eq!(run["training"][0]["trainable"], 9 * 2 * 2 * 4 * 128);
+    let adapter = inspect("DIR/runs/trial/adapter");
+    assert_eq!(adapter["adapter"]["parameters"], 9 * 2 * 2 * 4 * 128);
+    assert_eq!(adapter["adapter"]["base"], BASE);
+    assert_eq!(adapter["training"][0]["method"], "LoRA of rank 4 on q, v");
+    // Without its base, an adapter is what its own files say.
+    let alone = inspect(TINY_LORA);
+    assert!(alone["model"].is_null() && alone["training"].as_array().unwrap().is_empty());
+    let table = place.good(&format!("inspect {BASE}"));
+    assert!(table.contains("1,460,608 parameters") && table.contains("about "), "{table}");
+
+    place.bad("inspect DIR/none", 1, "DIR/none: no such file or folder");
+    let what = "neither a model (config.json), an adapter (adapter_config.json) nor a run (config.toml)";
+    place.bad("inspect DIR/runs", 1, &format!("DIR/runs: {what}"));
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl TokenCache {
             .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "tokens"))
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
-        files.sort_by(|a, b| b.0.cmp(&a.0));
+        files.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
         for (_, path) in files.into_iter().skip(MOST_FILES) {
             let _ = std::fs::remove_file(path);
         }

@@ -22,7 +22,8 @@ pub fn root() -> PathBuf {
 /// The binary, with arguments.
 pub fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallow"));
-    command.args(arguments).current_dir(root()).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    command.args(arguments).current_dir(root()).env("RUST_BACKTRACE", "0");
+    command.env("TALLOW_CACHE", std::env::temp_dir().join("tallow-tests")).stdin(Stdio::null());
     command
 }
 

@@ -23,7 +23,7 @@ fn place() -> Option<Place> {
 /// The binary, with what it remembers of a machine in the test's own folder.
 fn command(place: &Place, line: &str) -> Command {
     let mut command = place.command(line);
-    command.env("XDG_CACHE_HOME", place.path("cache"));
+    command.env("TALLOW_CACHE", place.path("cache"));
     command
 }
 
@@ -125,14 +125,10 @@ fn the_first_use_is_checked_and_remembered() {
     };
     let first = train("first");
     assert!(first.code == 0 && !first.stderr.contains("warning"), "{first:?}");
-    let found = place.json("cache/tallow/kernels.json");
+    let found = place.json("cache/kernels.json");
     assert_eq!(found["disagreeing"].as_array().map(Vec::len), Some(0), "{found}");
     // What is remembered is believed.
-    place.edit(
-        "cache/tallow/kernels.json",
-        "\"disagreeing\":[]",
-        "\"disagreeing\":[\"relu\",\"gated_gelu\"]",
-    );
+    place.edit("cache/kernels.json", "\"disagreeing\":[]", "\"disagreeing\":[\"relu\",\"gated_gelu\"]");
     let second = train("second");
     let says = |operation: &str| {
         format!("warning: the {operation} kernels do not agree with candle's on this GPU and are not used")
@@ -143,7 +139,7 @@ fn the_first_use_is_checked_and_remembered() {
     );
     assert!(second.stderr.contains("own kernels for adamw, attention"), "{second:?}");
     // Another program is checked anew.
-    place.edit("cache/tallow/kernels.json", "\"binary\":\"", "\"binary\":\"another ");
+    place.edit("cache/kernels.json", "\"binary\":\"", "\"binary\":\"another ");
     assert!(!train("third").stderr.contains("warning"));
 }
 

@@ -1,7 +1,7 @@
 //! A task's rows, tokenised.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
@@ -11,6 +11,7 @@ use tallow_data::{
 use tallow_peft::Adapted;
 use tallow_t5::T5;
 
+use crate::cache;
 use crate::compute::Compute;
 use crate::config::{Config, ModelOptions, TaskOptions};
 
@@ -116,7 +117,7 @@ impl Task {
         let test = test.map(|(prompts, rows)| prompts.examples(&rows));
         let (train, validation) = (prompts.examples(&train), prompts.examples(&validation));
         check_columns([Some(&train), Some(&validation), test.as_ref()].into_iter().flatten())?;
-        let cache = token_cache();
+        let cache = cache::folder().map(|folder| TokenCache::new(folder.join("tokens")));
         let part = |name: &str, examples: Vec<Example>| -> Result<Part> {
             if examples.is_empty() {
                 return Ok(Part::default());
@@ -133,19 +134,6 @@ impl Task {
         let held_out = test.unwrap_or_else(|| validation.examples.clone());
         Ok(Self { train, validation, held_out })
     }
-}
-
-/// Where tokenised rows are kept: in $TALLOW_CACHE, or the user's folder for caches, if there is one.
-fn token_cache() -> Option<TokenCache> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = |below: &str| variable("HOME").map(|home| home.join(below));
-    let users = || match () {
-        () if cfg!(windows) => variable("LOCALAPPDATA"),
-        () if cfg!(target_os = "macos") => home("Library/Caches"),
-        () => variable("XDG_CACHE_HOME").or_else(|| home(".cache")),
-    };
-    let folder = variable("TALLOW_CACHE").or_else(|| Some(users()?.join("tallow")))?;
-    Some(TokenCache::new(folder.join("tokens")))
 }
 
 /// Refuses rows that lack columns: those of all parts together.

@@ -1,6 +1,7 @@
 //! `tallow`: fine-tunes FLAN-T5 with LoRA from one config file.
 
 mod args;
+mod cache;
 mod commands;
 mod compute;
 mod config;

@@ -123,9 +123,7 @@ fn binary() -> String {
     format!("{} {size} {}", env!("CARGO_PKG_VERSION"), built.unwrap_or_default().as_nanos())
 }
 
-/// Where the finding is kept: in the user's cache folder.
+/// Where the finding is kept.
 fn file() -> Option<PathBuf> {
-    let of_user = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = of_user("XDG_CACHE_HOME").or_else(|| Some(of_user("HOME")?.join(".cache")))?;
-    Some(cache.join("tallow").join("kernels.json"))
+    Some(crate::cache::folder()?.join("kernels.json"))
 }

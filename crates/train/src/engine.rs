@@ -208,7 +208,7 @@ impl Engine {
             done(rows.len());
             Ok(answers)
         };
-        let worker = |_: usize, _: &()| -> Result<Vec<(usize, Vec<u32>)>> {
+        let worker = || -> Result<Vec<(usize, Vec<u32>)>> {
             let mut found = Vec::new();
             loop {
                 let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -218,14 +218,19 @@ impl Engine {
         };
         let found = match batches.len() {
             // One batch: the threads share its operations.
-            1 => vec![self.all.install(|| worker(0, &()))?],
-            _ => self.run(&vec![(); self.shards.len()], worker)?,
+            1 => vec![self.all.install(worker)?],
+            _ => self.each_thread(worker)?,
         };
         let mut answers = vec![Vec::new(); sources.len()];
         for (row, tokens) in found.into_iter().flatten() {
             answers[row] = tokens;
         }
         Ok(answers)
+    }
+
+    /// Runs the same work on every thread that rows are dealt to, side by side.
+    pub(crate) fn each_thread<R: Send>(&self, work: impl Fn() -> Result<R> + Sync) -> Result<Vec<R>> {
+        self.run(&vec![(); self.threads()], |_, &()| work())
     }
 
     fn batch(&self, model: &T5, rows: &[&Sample]) -> Result<Batch> {

@@ -12,6 +12,7 @@ mod fit;
 mod memory;
 mod observer;
 mod options;
+mod product_rate;
 mod schedule;
 mod trainer;
 

@@ -1,4 +1,5 @@
 mod generation;
+mod profile;
 
 use std::path::Path;
 use std::time::Instant;
@@ -7,12 +8,12 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::json;
 use tallow_data::Sample;
-use tallow_ops::trace;
 use tallow_ops::{AdamW, Update};
 use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::T5;
 use tallow_train::resident_memory;
 
+use self::profile::Profile;
 use crate::args::BenchArguments;
 use crate::compute::Compute;
 use crate::config::{ComputeOptions, Problems, threads};
@@ -72,10 +73,11 @@ fn training(
     let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
     let (mut losses, mut rates) = (Vec::new(), Vec::new());
     let (mut seconds, mut real, mut padded) = (0.0, 0, 0);
+    let mut profile = arguments.trace.then(|| Profile::new(engine));
     for step in 0..arguments.warmup + arguments.steps {
         let rows: Vec<&Sample> = batches[step % batches.len()].iter().collect();
-        if arguments.trace && step == arguments.warmup {
-            trace::start(engine.kernels().clock());
+        if let (Some(profile), true) = (&mut profile, step >= arguments.warmup) {
+            profile.before_step()?;
         }
         let begin = Instant::now();
         let count = rows.iter().map(|row| row.target.len()).sum::<usize>() as f64;
@@ -100,8 +102,8 @@ fn training(
             real += tokens;
         }
     }
-    if arguments.trace {
-        report(arguments.steps, engine.threads(), seconds);
+    if let Some(profile) = profile {
+        profile.report(seconds);
     }
     rates.sort_by(f64::total_cmp);
     let result = json!({
@@ -171,34 +173,4 @@ fn method(arguments: &BenchArguments) -> Result<Method> {
     let method = if arguments.full { Method::Full(FullOptions {}) } else { Method::Lora(lora) };
     Problems::refuse("the fresh adapter", method.problems())?;
     Ok(method)
-}
-
-/// Prints milliseconds of wall time and GFLOP/s by operation; threads run side by side.
-fn report(steps: usize, threads: usize, seconds: f64) {
-    let costs = trace::stop();
-    let wall = seconds * 1e3 / steps as f64;
-    eprintln!(
-        "{:<9} {:<14} {:>6} {:>8} {:>9} {:>6} {:>9}",
-        "phase", "operation", "calls", "launches", "ms/step", "share", "GFLOP/s"
-    );
-    let (mut sum, mut flops) = (0.0, 0);
-    for ((phase, name), cost) in costs {
-        let busy = cost.time.as_secs_f64();
-        let ms = busy * 1e3 / (steps * threads) as f64;
-        eprintln!(
-            "{:<9} {name:<14} {:>6} {:>8} {ms:>9.2} {:>5.1}% {:>9.1}",
-            format!("{phase:?}").to_lowercase(),
-            cost.calls / steps as u64,
-            cost.launches / steps as u64,
-            100.0 * ms / wall,
-            cost.flops as f64 * threads as f64 / busy / 1e9,
-        );
-        sum += ms;
-        flops += cost.flops;
-    }
-    let rate = flops as f64 / seconds / 1e9;
-    eprintln!(
-        "{wall:.1} ms a step, {sum:.1} of them in operations; {:.1} GFLOP of products, {rate:.1} GFLOP/s",
-        flops as f64 / 1e9 / steps as f64
-    );
 }

@@ -3,10 +3,10 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::json;
 use tallow_data::Sample;
-use tallow_ops::trace;
 use tallow_t5::{GenerationOptions, T5};
 
-use super::{megabytes, report, round};
+use super::profile::Profile;
+use super::{megabytes, round};
 use crate::args::BenchArguments;
 use crate::compute::Compute;
 use crate::config::Problems;
@@ -24,12 +24,13 @@ pub fn run(
         GenerationOptions { max_new_tokens: tokens, num_beams: arguments.beams, ..Default::default() };
     Problems::refuse("generation settings", options.problems())?;
     let engine = &compute.engine;
+    let mut profile = arguments.trace.then(|| Profile::new(engine));
     let (mut seconds, mut generated, mut outputs) = (0.0, 0, Vec::new());
     for step in 0..arguments.warmup + arguments.steps {
         let batch = &batches[step % batches.len()];
         let sources: Vec<&[u32]> = batch.iter().map(|row| row.source.as_slice()).collect();
-        if arguments.trace && step == arguments.warmup {
-            trace::start(engine.kernels().clock());
+        if let (Some(profile), true) = (&mut profile, step >= arguments.warmup) {
+            profile.before_step()?;
         }
         let begin = Instant::now();
         let answers = engine.generate(model, &sources, &options, sources.len(), &|_| ())?;
@@ -39,8 +40,8 @@ pub fn run(
         }
         outputs.push(answers);
     }
-    if arguments.trace {
-        report(arguments.steps, engine.threads(), seconds);
+    if let Some(profile) = profile {
+        profile.report(seconds);
     }
     let result = json!({
         "peer": "tallow",

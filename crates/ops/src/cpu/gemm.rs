@@ -1,7 +1,10 @@
-//! Matrix products over strided views, with accumulation, by the `gemm` crate.
+//! Matrix products over strided views, with accumulation: few rows as they lie, large ones on tile units where the CPU has
+//! them, the others by the `gemm` crate.
 
 use gemm::Parallelism;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::amx;
 use super::skinny;
 use crate::trace;
 
@@ -46,6 +49,12 @@ impl<'a> View<'a> {
         self.cols
     }
 
+    /// Its rows by the inner size of a product.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    fn operand(&self) -> amx::Operand {
+        amx::Operand { data: self.data.as_ptr(), lane: self.row_stride, inner: self.col_stride }
+    }
+
     /// As rows of values that follow one another, if it lies so.
     fn as_rows(&self) -> Option<skinny::Rows<'a>> {
         let Self { data, rows, cols, row_stride: stride, col_stride } = *self;
@@ -85,13 +94,20 @@ pub(crate) unsafe fn gemm_at(
 ) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "the inner sizes of a product");
+    let count = match threads {
+        Parallelism::None => 1,
+        Parallelism::Rayon(threads) => threads,
+    };
     if let (true, Some(x), Some(w)) = (m <= skinny::MOST_ROWS, a.as_rows(), b.t().as_rows()) {
-        let threads = match threads {
-            Parallelism::None => 1,
-            Parallelism::Rayon(threads) => threads,
-        };
         // SAFETY: the caller answers for y.
-        return unsafe { skinny::product(y, stride, x, w, scale, accumulate, threads) };
+        return unsafe { skinny::product(y, stride, x, w, scale, accumulate, count) };
+    }
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if amx::takes([m, k, n]) {
+        let (a, b) = (a.operand(), b.t().operand());
+        let product = amx::Product { y, stride, a, b, scale, accumulate };
+        // SAFETY: the caller answers for y; a and b were checked when their views were made.
+        return unsafe { product.run([m, k, n], count) };
     }
     let strides = |view: &View| (view.col_stride as isize, view.row_stride as isize);
     let ((a_cols, a_rows), (b_cols, b_rows)) = (strides(&a), strides(&b));

@@ -1,6 +1,8 @@
 //! What the CPU kernels share: access to a tensor's values, vectorised loops, matrix products.
 
 mod access;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 pub(crate) mod gemm;
 pub(crate) mod simd;
 mod skinny;

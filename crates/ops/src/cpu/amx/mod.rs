@@ -1,0 +1,168 @@
+//! Products of f32 matrices on the tile units (AMX) of Intel's server CPUs since Sapphire Rapids.
+//!
+//! The units multiply bf16 and add in f32. A float is the sum of three bf16 values ([`pack`]); of the nine products of
+//! two floats' parts, the six greatest leave out less than f32 rounds off (Henry, Tang and Heinecke 2019, "Leveraging
+//! the bfloat16 artificial intelligence datatype for higher-precision computations"). Six products at sixteen times the
+//! rate of AVX-512 are the faster ones.
+
+mod pack;
+mod tile;
+
+use std::cell::RefCell;
+use std::sync::LazyLock;
+
+use rayon::prelude::*;
+
+use self::pack::{Format, Line, PANEL_STEP, STEP, pack};
+use self::tile::{SIDE, Tiles};
+
+pub(super) use self::pack::Operand;
+
+/// Values of the inner size to a block, columns of b to a block: the packed block of b stays in the second-level cache.
+const DEPTH: usize = 512;
+const COLUMNS: usize = 512;
+/// Rows of a that are packed at a time.
+const ROWS: usize = 1024;
+
+/// Sizes (rows, inner, columns) from which on the tiles are faster than AVX-512: smaller products are all packing.
+const LEAST: [usize; 3] = [64, 48, 96];
+
+/// Whether this CPU has tiles and the system lets the process use them; `TALLOW_AMX=0` turns them off.
+pub(crate) fn available() -> bool {
+    static AVAILABLE: LazyLock<bool> = LazyLock::new(|| {
+        let wanted = std::env::var_os("TALLOW_AMX").is_none_or(|value| value != "0");
+        wanted && pack::available() && tile::available()
+    });
+    *AVAILABLE
+}
+
+/// Whether a product of this size (rows, inner, columns) belongs here.
+pub(super) fn takes(size: [usize; 3]) -> bool {
+    size.iter().zip(LEAST).all(|(&size, least)| size >= least) && available()
+}
+
+thread_local!(static PACKED: RefCell<[Vec<Line>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) });
+
+/// What every part of a product shares; y is row-major, its rows `stride` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Product {
+    pub y: *mut f32,
+    pub stride: usize,
+    pub a: Operand,
+    pub b: Operand,
+    pub scale: f32,
+    pub accumulate: bool,
+}
+
+// SAFETY: parts write different rows or columns of y.
+unsafe impl Send for Product {}
+// SAFETY: as above.
+unsafe impl Sync for Product {}
+
+impl Product {
+    /// y = scale a b, or y += scale a b, of size (rows, inner, columns), on so many threads.
+    ///
+    /// # Safety
+    /// [`available`] must hold, the operands must have this size, y's rows must be valid for writes, and nothing else may
+    /// touch them meanwhile.
+    pub unsafe fn run(self, size: [usize; 3], threads: usize) {
+        let [m, k, n] = size;
+        if threads == 1 {
+            // SAFETY: the caller's.
+            return unsafe { self.part(size) };
+        }
+        let along_rows = m > n;
+        let parts: Vec<_> = blocks(m.max(n), m.max(n).div_ceil(threads), SIDE).collect();
+        parts.into_par_iter().for_each(|(first, len)| {
+            // SAFETY: the caller's; parts are disjoint.
+            unsafe {
+                match along_rows {
+                    true => self.at(first, 0, 0).part([len, k, n]),
+                    false => self.at(0, 0, first).part([m, k, len]),
+                }
+            }
+        });
+    }
+
+    /// The product of what begins at this row of a, this inner index, and this column of b.
+    fn at(self, row: usize, inner: usize, column: usize) -> Self {
+        Self {
+            y: self.y.wrapping_add(row * self.stride + column),
+            a: self.a.at(row, inner),
+            b: self.b.at(column, inner),
+            ..self
+        }
+    }
+
+    /// On this thread.
+    ///
+    /// # Safety
+    /// As for [`Product::run`].
+    unsafe fn part(self, [m, k, n]: [usize; 3]) {
+        // SAFETY: the caller's.
+        let tiles = unsafe { Tiles::configured() };
+        PACKED.with_borrow_mut(|[packed_a, packed_b]| {
+            let steps = DEPTH.min(k).div_ceil(STEP);
+            let panels = |lanes: usize| lanes.div_ceil(SIDE) * steps * PANEL_STEP;
+            reserve(packed_a, panels(ROWS.min(m)));
+            reserve(packed_b, panels(COLUMNS.min(n)));
+            let mut packed = None;
+            for (row, rows) in blocks(m, ROWS, SIDE) {
+                for (inner, depth) in blocks(k, DEPTH, STEP) {
+                    for (column, columns) in blocks(n, COLUMNS, SIDE) {
+                        let part = Self { accumulate: self.accumulate || inner > 0, ..self.at(row, inner, column) };
+                        let size = [rows, depth, columns];
+                        // SAFETY: the caller's; the buffers have room for the blocks.
+                        unsafe {
+                            // A b that is one block is packed once for all rows.
+                            if packed.replace((inner, column)) != Some((inner, column)) {
+                                pack(part.b, columns, depth, 1.0, Format::Depth, packed_b);
+                            }
+                            part.block(size, &tiles, packed_a, packed_b, column == 0);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// One block of a by one of b. The first one over a row of blocks packs a for all of them.
+    ///
+    /// # Safety
+    /// As for [`Product::run`]; b is packed.
+    unsafe fn block(
+        self,
+        [rows, depth, columns]: [usize; 3],
+        tiles: &Tiles,
+        packed_a: &mut [Line],
+        packed_b: &[Line],
+        first: bool,
+    ) {
+        let panel = depth.div_ceil(STEP) * PANEL_STEP;
+        for (row, a) in (0..rows).step_by(SIDE).zip(packed_a.chunks_exact_mut(panel)) {
+            let height = SIDE.min(rows - row);
+            if first {
+                // SAFETY: the caller's.
+                unsafe { pack(self.a.at(row, 0), height, depth, self.scale, Format::Lanes, a) };
+            }
+            for (column, b) in (0..columns).step_by(SIDE).zip(packed_b.chunks_exact(panel)) {
+                let y = self.y.wrapping_add(row * self.stride + column);
+                let width = SIDE.min(columns - column);
+                // SAFETY: the panels have as many steps; y is the caller's.
+                unsafe { tiles.product(y, self.stride, [height, width], a, b, self.accumulate) };
+            }
+        }
+    }
+}
+
+fn reserve(buffer: &mut Vec<Line>, lines: usize) {
+    if buffer.len() < lines {
+        buffer.resize(lines, Line::default());
+    }
+}
+
+/// Even blocks (first, length) of at most about `most`, whole multiples of `unit` but for the last.
+fn blocks(len: usize, most: usize, unit: usize) -> impl Iterator<Item = (usize, usize)> {
+    let size = len.div_ceil(len.div_ceil(most)).next_multiple_of(unit);
+    (0..len).step_by(size).map(move |first| (first, size.min(len - first)))
+}

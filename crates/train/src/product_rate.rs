@@ -22,8 +22,9 @@ impl Engine {
         let rates = self.each_thread(|| {
             let (kernels, clock) = (self.kernels(), self.kernels().clock());
             let x = Tensor::rand(-1f32, 1f32, (size, size), kernels.device())?;
-            let product =
-                |dest: Dest| Ok::<_, crate::Error>(kernels.matmul(dest, Matrix::new(&x), Matrix::t(&x), 1.0)?);
+            let product = |dest: Dest| {
+                Ok::<_, crate::Error>(kernels.matmul(dest, Matrix::new(&x), Matrix::t(&x), 1.0)?)
+            };
             // The first one takes the memory.
             let y = product(Dest::New)?;
             let start = clock.mark();

@@ -25,7 +25,7 @@ const COLUMNS: usize = 512;
 const ROWS: usize = 1024;
 
 /// Sizes (rows, inner, columns) from which on the tiles are faster than AVX-512: smaller products are all packing.
-const LEAST: [usize; 3] = [64, 48, 96];
+const LEAST: [usize; 3] = [64, 48, 64];
 
 /// Whether this CPU has tiles and the system lets the process use them; `TALLOW_AMX=0` turns them off.
 pub(crate) fn available() -> bool {
@@ -110,7 +110,8 @@ impl Product {
             for (row, rows) in blocks(m, ROWS, SIDE) {
                 for (inner, depth) in blocks(k, DEPTH, STEP) {
                     for (column, columns) in blocks(n, COLUMNS, SIDE) {
-                        let part = Self { accumulate: self.accumulate || inner > 0, ..self.at(row, inner, column) };
+                        let part =
+                            Self { accumulate: self.accumulate || inner > 0, ..self.at(row, inner, column) };
                         let size = [rows, depth, columns];
                         // SAFETY: the caller's; the buffers have room for the blocks.
                         unsafe {

@@ -1,10 +1,10 @@
 //! Floats in three parts, laid out as the tile units read them.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_add_epi32, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_loadu_ps,
-    _mm512_mask_blend_epi16, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_shuffle_i32x4,
-    _mm512_srli_epi32, _mm512_store_si512, _mm512_sub_ps, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m512i, _mm512_add_epi32, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps,
+    _mm512_mask_blend_epi16, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_store_si512, _mm512_sub_ps, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
 use super::tile::{SIDE, TILE};
@@ -76,44 +76,51 @@ pub(super) unsafe fn pack(
     }
 }
 
+/// The first `count` values of a vector.
+#[inline(always)]
+fn first(count: usize) -> u16 {
+    if count < 16 { (1 << count) - 1 } else { !0 }
+}
+
 /// One step of one panel.
 ///
 /// # Safety
 /// As for [`pack`]; `out` holds a step.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn pack_step(x: Operand, [lanes, depth]: [usize; 2], scale: f32, format: Format, out: &mut [Line]) {
-    if lanes < SIDE || depth < STEP {
-        let mut whole = [0.0f32; SIDE * STEP];
-        for lane in 0..lanes {
-            for i in 0..depth {
-                // SAFETY: within the operand.
-                whole[lane * STEP + i] = unsafe { *x.at(lane, i).data };
-            }
-        }
-        let x = Operand { data: whole.as_ptr(), lane: STEP, inner: 1 };
-        // SAFETY: the copy is whole.
-        return unsafe { pack_step(x, [SIDE, STEP], scale, format, out) };
-    }
     // A pair is of inner indices i and i + 16: any order will do that both operands share, and this one pairs vectors
     // without a shuffle, whether they lie along the inner size or along the lanes.
     let (native, row, second, tile) = match x.inner {
-        1 => (Format::Lanes, x.lane, 16, 16 * x.lane),
-        _ => (Format::Depth, x.inner, 16 * x.inner, 16),
+        1 => (Format::Lanes, x.lane, TILE, TILE * x.lane),
+        _ => (Format::Depth, x.inner, TILE * x.inner, TILE),
     };
-    assert!((x.inner == 1 || x.lane == 1) && out.len() == PANEL_STEP, "an operand that follows one of its axes");
+    assert!(
+        (x.inner == 1 || x.lane == 1) && out.len() == PANEL_STEP,
+        "an operand that follows one of its axes"
+    );
     let out = out.as_mut_ptr();
     let scale = _mm512_set1_ps(scale);
     let half = _mm512_set1_epi32(1 << 15);
     let upper = _mm512_set1_epi32(!0xffff);
     for t in 0..2 {
         for r in 0..TILE {
-            let first = x.data.wrapping_add(t * tile + r * row);
-            // SAFETY: vectors of 16 within the operand.
-            let pair = unsafe { [_mm512_loadu_ps(first), _mm512_loadu_ps(first.wrapping_add(second))] };
-            let mut pair = pair.map(
-                #[inline(always)]
-                |x| _mm512_mul_ps(x, scale),
-            );
+            // What there is of the two vectors.
+            let counts = match native {
+                Format::Lanes if t * TILE + r < lanes => [depth, depth.saturating_sub(TILE)],
+                Format::Lanes => [0; 2],
+                Format::Depth => {
+                    let count = lanes.saturating_sub(t * TILE);
+                    [if r < depth { count } else { 0 }, if r + TILE < depth { count } else { 0 }]
+                }
+            };
+            let at = x.data.wrapping_add(t * tile + r * row);
+            // SAFETY: only what there is of the operand is read.
+            let mut pair = unsafe {
+                [
+                    _mm512_mul_ps(_mm512_maskz_loadu_ps(first(counts[0]), at), scale),
+                    _mm512_mul_ps(_mm512_maskz_loadu_ps(first(counts[1]), at.wrapping_add(second)), scale),
+                ]
+            };
             for part in 0..PARTS {
                 let [mut low, mut high] = [_mm512_castps_si512(pair[0]), _mm512_castps_si512(pair[1])];
                 // The last part has eight bits and needs no rounding; so a NaN stays one there.

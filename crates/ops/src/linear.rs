@@ -1,6 +1,6 @@
 use candle_core::Tensor;
 
-use crate::tape::Target;
+use crate::tape::{Kept, Target};
 use crate::{Dest, Gradients, Matrix, Result, Tape, Traced, trace};
 
 /// y = x W^T: x (n, in), W (out, in) -> (n, out).
@@ -25,21 +25,22 @@ pub(crate) fn product(tape: &Tape, x: &Traced, weight: &Traced) -> Result<Tensor
 pub(crate) struct Saved {
     x: Target,
     /// Kept only for a trained weight.
-    x_value: Option<Tensor>,
+    x_value: Option<Kept>,
     weight: Traced,
 }
 
 impl Saved {
     pub fn new(x: &Traced, weight: &Traced) -> Self {
-        let x_value = weight.is_traced().then(|| x.value().clone());
+        let x_value = weight.is_traced().then(|| x.keep());
         Self { x: x.target(), x_value, weight: weight.clone() }
     }
 
-    pub fn backward(&self, dy: &Tensor, gradients: &mut Gradients) -> Result<()> {
+    pub fn backward(self, dy: &Tensor, gradients: &mut Gradients) -> Result<()> {
         let kernels = gradients.kernels();
-        if let Some(x) = &self.x_value {
+        if let Some(x) = self.x_value {
+            let x = x.take(&*kernels)?;
             gradients
-                .add(&self.weight.target(), |dw| kernels.matmul(dw, Matrix::t(dy), Matrix::new(x), 1.0))?;
+                .add(&self.weight.target(), |dw| kernels.matmul(dw, Matrix::t(dy), Matrix::new(&x), 1.0))?;
         }
         gradients
             .add(&self.x, |dx| kernels.matmul(dx, Matrix::new(dy), Matrix::new(self.weight.value()), 1.0))

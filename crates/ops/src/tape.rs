@@ -1,10 +1,13 @@
 mod checkpoint;
+mod kept;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use candle_core::{Shape, Tensor};
 
+use self::kept::Again;
+pub(crate) use self::kept::Kept;
 use crate::{Dest, Error, Kernels, Mask, Randomness, Result, trace};
 
 /// Where a gradient goes.
@@ -21,16 +24,17 @@ enum Slot {
 pub struct Traced {
     value: Tensor,
     slot: Option<Slot>,
+    again: Option<Again>,
 }
 
 impl Traced {
     /// A value that receives no gradient.
     pub fn constant(value: Tensor) -> Self {
-        Self { value, slot: None }
+        Self { value, slot: None, again: None }
     }
 
     pub(crate) fn parameter(value: Tensor, offset: usize) -> Self {
-        Self { value, slot: Some(Slot::Parameter(offset)) }
+        Self { value, slot: Some(Slot::Parameter(offset)), again: None }
     }
 
     /// The tensor.
@@ -142,7 +146,7 @@ impl Tape {
     ) -> Traced {
         let mut nodes = self.nodes.borrow_mut();
         nodes.push(Node { name, backward: Box::new(backward) });
-        Traced { value: output, slot: Some(Slot::Node(nodes.len() - 1)) }
+        Traced { value: output, slot: Some(Slot::Node(nodes.len() - 1)), again: None }
     }
 
     /// Adds d `output` / d parameter, weighted by `gradient` (of the output's shape), to `parameters`, the

@@ -55,15 +55,6 @@ impl FeedForward {
         Ok(())
     }
 
-    /// Whether something is trained of the layers that read the norm, and of the one behind the activation.
-    pub fn is_trained(&self) -> [bool; 2] {
-        let reads = match &self.input {
-            Input::Relu { wi } => wi.is_trained(),
-            Input::GatedGelu { wi_0, wi_1 } => wi_0.is_trained() || wi_1.is_trained(),
-        };
-        [reads, self.wo.is_trained()]
-    }
-
     /// The linear layers, and the norm.
     pub fn parts_mut(&mut self) -> (Vec<&mut Linear>, &mut Weight) {
         let mut linears = match &mut self.input {

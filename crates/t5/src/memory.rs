@@ -1,6 +1,6 @@
 use crate::attention::Attention;
 use crate::stack::Block;
-use crate::{Activation, Checkpointing, Linear, T5};
+use crate::{Activation, Checkpointing, T5};
 
 /// The memory that a training step's activations take, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -42,9 +42,7 @@ impl T5 {
                 let Kept { of_queries, of_keys } = values(attention, d, size(config.inner()), all);
                 tokens * of_queries + source * of_keys
             });
-            let [reads, writes] = block.feed_forward.is_trained().map(|trained| trained || all);
-            let feed_forward = d + branches * f + if reads { d } else { 0.0 } + if writes { f } else { 0.0 };
-            tokens * (own + feed_forward) + cross.unwrap_or_default()
+            tokens * (own + d + branches * f) + cross.unwrap_or_default()
         };
         let encoder = self.encoder.blocks.iter().map(|block| (layer(block, source), source * d));
         let decoder = self.decoder.blocks.iter().map(|block| (layer(block, target), target * d));
@@ -83,10 +81,7 @@ impl Kept {
 }
 
 fn values(attention: &Attention, d: f64, inner: f64, all: bool) -> Kept {
-    let Attention { q, k, v, o, .. } = attention;
-    let trained = |linear: &Linear| all || linear.is_trained();
-    // The stream, q, k and v; the norm and the output of the heads only where a product of theirs is trained.
-    let normed = if [q, k, v].into_iter().any(trained) { d } else { 0.0 };
-    let output = if trained(o) { inner } else { 0.0 };
-    Kept { of_queries: d + normed + inner + output, of_keys: 2.0 * inner }
+    // The stream, q, k and v; the output of the heads only where the product behind it is trained.
+    let output = if all || attention.o.is_trained() { inner } else { 0.0 };
+    Kept { of_queries: d + inner + output, of_keys: 2.0 * inner }
 }

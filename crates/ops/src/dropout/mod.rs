@@ -33,8 +33,13 @@ pub fn dropout(tape: &Tape, x: &Traced, p: f64) -> Result<Traced> {
     let Some(mask) = tape.mask(p) else { return Ok(x.clone()) };
     let y = tape.kernels().dropout(Dest::New, x.value(), mask)?;
     let target = x.target();
-    Ok(tape.record("dropout", y, &[x], move |dy, gradients| {
+    let y = tape.record("dropout", y, &[x], move |dy, gradients| {
         let kernels = gradients.kernels();
         gradients.add(&target, |dx| kernels.dropout(dx, &dy, mask))
-    }))
+    });
+    if !x.is_made_again() {
+        return Ok(y);
+    }
+    let x = x.keep();
+    Ok(y.made_again(move |kernels| kernels.dropout(Dest::New, &x.take(kernels)?, mask)))
 }

@@ -34,9 +34,14 @@ pub fn gated_gelu(tape: &Tape, gate: &Traced, up: &Traced) -> Result<Traced> {
     let y = tape.kernels().gated_gelu(gate.value(), up.value())?;
     let inputs = [gate, up];
     let (gate, up) = (gate.clone(), up.clone());
-    Ok(tape.record("gated_gelu", y, &inputs, move |dy, gradients| {
+    let again = [gate.value(), up.value()].map(Tensor::clone);
+    let y = tape.record("gated_gelu", y, &inputs, move |dy, gradients| {
         let (dgate, dup) = gradients.kernels().gated_gelu_backward(dy, gate.value(), up.value())?;
         gradients.give(&gate.target(), dgate)?;
         gradients.give(&up.target(), dup)
+    });
+    Ok(y.made_again(move |kernels| {
+        let [gate, up] = again;
+        kernels.gated_gelu(&gate, &up)
     }))
 }

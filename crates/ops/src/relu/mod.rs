@@ -32,8 +32,11 @@ pub fn relu(tape: &Tape, x: &Traced) -> Result<Traced> {
     let _span = trace::forward("relu");
     let y = tape.kernels().relu(x.value())?;
     let (target, kept) = (x.target(), y.clone());
-    Ok(tape.record("relu", y, &[x], move |dy, gradients| {
+    let again = y.clone();
+    let y = tape.record("relu", y, &[x], move |dy, gradients| {
         let kernels = gradients.kernels();
         gradients.add(&target, |dx| kernels.relu_backward(dx, &dy, &kept))
-    }))
+    });
+    // Kept anyway; what is dropped of it need not be kept too.
+    Ok(y.made_again(move |_| Ok(again)))
 }

@@ -73,7 +73,7 @@ pub fn rms_norm(tape: &Tape, x: &Traced, weight: &Traced, eps: f64) -> Result<Tr
     let _span = trace::forward("rms_norm");
     check(x, weight)?;
     let Normed { y, inverse, .. } = tape.kernels().rms_norm(x.value(), None, weight.value(), eps)?;
-    Ok(record(tape, x, weight, y, inverse))
+    Ok(record(tape, x, weight, y, inverse, eps))
 }
 
 /// The residual stream after a sublayer, and normalised for the next one: s = x + drop(delta) and
@@ -110,7 +110,7 @@ pub fn add_rms_norm(
         })?;
         gradients.give(&x, dsum)
     });
-    let y = record(tape, &sum, weight, y, inverse);
+    let y = record(tape, &sum, weight, y, inverse, eps);
     Ok([sum, y])
 }
 
@@ -122,14 +122,19 @@ fn check(x: &Traced, weight: &Traced) -> Result<()> {
     }
 }
 
-fn record(tape: &Tape, x: &Traced, weight: &Traced, y: Tensor, inverse: Tensor) -> Traced {
+fn record(tape: &Tape, x: &Traced, weight: &Traced, y: Tensor, inverse: Tensor, eps: f64) -> Traced {
     let inputs = [x, weight];
     let (x, weight) = (x.clone(), weight.clone());
-    tape.record("rms_norm", y, &inputs, move |dy, gradients| {
+    let again = [x.value(), weight.value()].map(Tensor::clone);
+    let y = tape.record("rms_norm", y, &inputs, move |dy, gradients| {
         let kernels = gradients.kernels();
         gradients
             .add(&weight.target(), |dw| kernels.rms_norm_backward_weight(dw, &dy, x.value(), &inverse))?;
         gradients
             .add(&x.target(), |dx| kernels.rms_norm_backward(dx, &dy, x.value(), weight.value(), &inverse))
+    });
+    y.made_again(move |kernels| {
+        let [x, weight] = again;
+        Ok(kernels.rms_norm(&x, None, &weight, eps)?.y)
     })
 }

@@ -49,6 +49,17 @@ impl<'a> View<'a> {
         self.cols
     }
 
+    /// Element (i, j).
+    #[inline(always)]
+    pub fn get(&self, i: usize, j: usize) -> f32 {
+        self.data[i * self.row_stride + j * self.col_stride]
+    }
+
+    /// A copy of its rows, which follow one another.
+    pub fn to_rows(&self) -> Vec<f32> {
+        (0..self.rows).flat_map(|i| (0..self.cols).map(move |j| self.get(i, j))).collect()
+    }
+
     /// Its rows by the inner size of a product.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     fn operand(&self) -> amx::Operand {
@@ -56,7 +67,7 @@ impl<'a> View<'a> {
     }
 
     /// As rows of values that follow one another, if it lies so.
-    fn as_rows(&self) -> Option<skinny::Rows<'a>> {
+    pub(super) fn as_rows(&self) -> Option<skinny::Rows<'a>> {
         let Self { data, rows, cols, row_stride: stride, col_stride } = *self;
         (col_stride == 1).then_some(skinny::Rows { data, rows, cols, stride })
     }
@@ -98,9 +109,10 @@ pub(crate) unsafe fn gemm_at(
         Parallelism::None => 1,
         Parallelism::Rayon(threads) => threads,
     };
-    if let (true, Some(x), Some(w)) = (m <= skinny::MOST_ROWS, a.as_rows(), b.t().as_rows()) {
-        // SAFETY: the caller answers for y.
-        return unsafe { skinny::product(y, stride, x, w, scale, accumulate, count) };
+    let output = skinny::Output { first: y, row: stride, column: 1, scale, accumulate };
+    // SAFETY: the caller answers for y.
+    if unsafe { skinny::product(output, a, b, count) } {
+        return;
     }
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if amx::takes([m, k, n]) {

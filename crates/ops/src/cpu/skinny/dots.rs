@@ -1,11 +1,10 @@
-//! Products of few rows with a transposed matrix, y = x W^T: those of generation, a token a row. They are bound by reading
-//! W, which is read once, as it lies.
+//! Products of few rows with a transposed matrix, y = x W^T, by dot products. They are bound by reading W, which is read
+//! once, as it lies.
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// More rows of x are faster through `gemm`, which packs W.
-pub(super) const MOST_ROWS: usize = 48;
+use super::{Output, Rows};
 
 /// Rows of W to a task, at least.
 const TASK: usize = 32;
@@ -14,50 +13,11 @@ const TASK: usize = 32;
 const X: usize = 4;
 const W: usize = 3;
 
-/// A row-major matrix within a slice.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub data: &'a [f32],
-    pub rows: usize,
-    pub cols: usize,
-    pub stride: usize,
-}
-
-impl<'a> Rows<'a> {
-    #[inline(always)]
-    fn row(&self, i: usize) -> &'a [f32] {
-        &self.data[i * self.stride..][..self.cols]
-    }
-}
-
-/// The output, of which every task writes columns of its own.
-#[derive(Clone, Copy)]
-struct Output {
-    first: *mut f32,
-    stride: usize,
-    scale: f32,
-    accumulate: bool,
-}
-
-// SAFETY: tasks write different columns.
-unsafe impl Send for Output {}
-// SAFETY: as above.
-unsafe impl Sync for Output {}
-
-/// y = scale x W^T, or y += scale x W^T; y is row-major, (x.rows, w.rows), its rows `stride` apart.
+/// y = scale x W^T, or y += scale x W^T: (x.rows, w.rows).
 ///
 /// # Safety
-/// The rows of y must be valid for writes, and nothing else may touch them meanwhile.
-pub(super) unsafe fn product(
-    y: *mut f32,
-    stride: usize,
-    x: Rows,
-    w: Rows,
-    scale: f32,
-    accumulate: bool,
-    threads: usize,
-) {
-    let output = Output { first: y, stride, scale, accumulate };
+/// y must have that many rows and columns.
+pub(super) unsafe fn product(output: Output, x: Rows, w: Rows, threads: usize) {
     let run = |begin: usize, end: usize| pulp::Arch::new().dispatch(Columns { output, x, w, begin, end });
     if threads == 1 {
         return run(0, w.rows);
@@ -127,7 +87,7 @@ impl Columns<'_> {
             for c in 0..C {
                 let rest: f32 = x_rest[r].iter().zip(w_rest[c]).map(|(x, w)| x * w).sum();
                 let product = self.output.scale * (simd.reduce_sum_f32s(sums[r][c]) + rest);
-                let place = self.output.first.wrapping_add((row + r) * self.output.stride + column + c);
+                let place = self.output.at(row + r, column + c);
                 // SAFETY: the caller answers for y, and this task alone writes the column.
                 unsafe { *place = if self.output.accumulate { *place + product } else { product } };
             }
@@ -160,10 +120,12 @@ mod tests {
                     };
                     for (accumulate, threads) in [(false, 1), (true, 3)] {
                         let mut y = vec![0.25; m * y_stride];
+                        let (first, row) = (y.as_mut_ptr(), y_stride);
+                        let output = Output { first, row, column: 1, scale: 0.5, accumulate };
                         let x = Rows { data: &x, rows: m, cols: k, stride: x_stride };
                         let w = Rows { data: &w, rows: n, cols: k, stride: w_stride };
                         // SAFETY: y has room for all rows.
-                        unsafe { product(y.as_mut_ptr(), y_stride, x, w, 0.5, accumulate, threads) };
+                        unsafe { product(output, x, w, threads) };
                         for (at, found) in y.iter().enumerate() {
                             let (i, j) = (at / y_stride, at % y_stride);
                             let before = if accumulate || j >= n { 0.25 } else { 0.0 };

@@ -20,7 +20,7 @@ pub(super) use self::pack::Operand;
 
 /// Values of the inner size to a block, columns of b to a block: the packed block of b stays in the second-level cache.
 const DEPTH: usize = 512;
-const COLUMNS: usize = 512;
+const COLUMNS: usize = 256;
 /// Rows of a that are packed at a time.
 const ROWS: usize = 1024;
 

@@ -5,8 +5,11 @@ use gemm::Parallelism;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::amx;
-use super::skinny;
+use super::dots::{self, Output, Rows};
 use crate::trace;
+
+/// The most values of a vector.
+const VECTOR: usize = 16;
 
 /// A matrix within a slice: element (i, j) at `i * row_stride + j * col_stride`.
 #[derive(Clone, Copy)]
@@ -49,15 +52,10 @@ impl<'a> View<'a> {
         self.cols
     }
 
-    /// Element (i, j).
-    #[inline(always)]
-    pub fn get(&self, i: usize, j: usize) -> f32 {
-        self.data[i * self.row_stride + j * self.col_stride]
-    }
-
     /// A copy of its rows, which follow one another.
-    pub fn to_rows(&self) -> Vec<f32> {
-        (0..self.rows).flat_map(|i| (0..self.cols).map(move |j| self.get(i, j))).collect()
+    fn to_rows(self) -> Vec<f32> {
+        let at = move |i: usize| move |j: usize| self.data[i * self.row_stride + j * self.col_stride];
+        (0..self.rows).flat_map(|i| (0..self.cols).map(at(i))).collect()
     }
 
     /// Its rows by the inner size of a product.
@@ -67,9 +65,9 @@ impl<'a> View<'a> {
     }
 
     /// As rows of values that follow one another, if it lies so.
-    pub(super) fn as_rows(&self) -> Option<skinny::Rows<'a>> {
+    fn as_rows(&self) -> Option<Rows<'a>> {
         let Self { data, rows, cols, row_stride: stride, col_stride } = *self;
-        (col_stride == 1).then_some(skinny::Rows { data, rows, cols, stride })
+        (col_stride == 1).then_some(Rows { data, rows, cols, stride })
     }
 }
 
@@ -109,13 +107,37 @@ pub(crate) unsafe fn gemm_at(
         Parallelism::None => 1,
         Parallelism::Rayon(threads) => threads,
     };
-    let output = skinny::Output { first: y, row: stride, column: 1, scale, accumulate };
-    // SAFETY: the caller answers for y.
-    if unsafe { skinny::product(output, a, b, count) } {
-        return;
+    let output = Output { first: y, row: stride, column: 1, scale, accumulate };
+    match (a.as_rows(), b.t().as_rows()) {
+        (Some(x), Some(w)) if m <= dots::MOST_ROWS && k >= dots::LEAST_DEPTH => {
+            // SAFETY: the caller answers for y.
+            return unsafe { dots::product(output, x, w, count) };
+        }
+        // Fewer columns than a vector has values: the transposed product fills vectors.
+        (Some(w), columns) if n < VECTOR => {
+            let copy = if columns.is_some() { Vec::new() } else { b.t().to_rows() };
+            let x = columns.unwrap_or(Rows { data: &copy, rows: n, cols: k, stride: k });
+            // SAFETY: the caller answers for y.
+            return unsafe { dots::product(output.t(), x, w, count) };
+        }
+        (None, _) if n < VECTOR => {
+            let mut transposed = vec![0.0; n * m];
+            // SAFETY: it has room for the product; the caller answers for y.
+            unsafe {
+                gemm_at(transposed.as_mut_ptr(), m, b.t(), a.t(), scale, false, threads);
+                for (j, column) in transposed.chunks_exact(m.max(1)).enumerate() {
+                    for (i, x) in column.iter().enumerate() {
+                        let place = y.add(i * stride + j);
+                        *place = if accumulate { *place + x } else { *x };
+                    }
+                }
+            }
+            return;
+        }
+        _ => {}
     }
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if amx::takes([m, k, n]) {
+    if amx::takes([m, k, n], b.col_stride == 1) {
         let (a, b) = (a.operand(), b.t().operand());
         let product = amx::Product { y, stride, a, b, scale, accumulate };
         // SAFETY: the caller answers for y; a and b were checked when their views were made.

@@ -3,9 +3,9 @@
 mod access;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
+mod dots;
 pub(crate) mod gemm;
 pub(crate) mod simd;
-mod skinny;
 
 use candle_core::Device;
 

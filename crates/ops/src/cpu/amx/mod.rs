@@ -24,8 +24,10 @@ const COLUMNS: usize = 256;
 /// Rows of a that are packed at a time.
 const ROWS: usize = 1024;
 
-/// Sizes (rows, inner, columns) from which on the tiles are faster than AVX-512: smaller products are all packing.
-const LEAST: [usize; 3] = [64, 48, 64];
+/// Sizes (rows, inner, columns) from which on the tiles are faster than AVX-512: smaller products are all packing. `gemm`
+/// packs a b whose rows do not follow one another too, but not the other.
+const LEAST: [usize; 3] = [32, 48, 96];
+const LEAST_BY_ROWS: [usize; 3] = [64, 96, 64];
 
 /// Whether this CPU has tiles and the system lets the process use them; `TALLOW_AMX=0` turns them off.
 pub(crate) fn available() -> bool {
@@ -36,9 +38,10 @@ pub(crate) fn available() -> bool {
     *AVAILABLE
 }
 
-/// Whether a product of this size (rows, inner, columns) belongs here.
-pub(super) fn takes(size: [usize; 3]) -> bool {
-    size.iter().zip(LEAST).all(|(&size, least)| size >= least) && available()
+/// Whether a product of this size (rows, inner, columns) belongs here; b's rows may be contiguous.
+pub(super) fn takes(size: [usize; 3], by_rows: bool) -> bool {
+    let least = if by_rows { LEAST_BY_ROWS } else { LEAST };
+    size.iter().zip(least).all(|(&size, least)| size >= least) && available()
 }
 
 thread_local!(static PACKED: RefCell<[Vec<Line>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) });

@@ -1,10 +1,12 @@
-//! Products of few rows with a transposed matrix, y = x W^T, by dot products. They are bound by reading W, which is read
-//! once, as it lies.
+//! Products of few rows with a transposed matrix, y = x W^T, by dot products: those of generation, a token a row, and those
+//! of an adapter's A. They are bound by reading W, which is read once, as it lies.
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{Output, Rows};
+/// More rows of x are faster through a general product, which packs W; so are shorter dot products.
+pub(super) const MOST_ROWS: usize = 48;
+pub(super) const LEAST_DEPTH: usize = 128;
 
 /// Rows of W to a task, at least.
 const TASK: usize = 32;
@@ -12,6 +14,43 @@ const TASK: usize = 32;
 /// Rows of x and of W whose products are summed side by side: what the registers of AVX2 hold.
 const X: usize = 4;
 const W: usize = 3;
+
+/// A row-major matrix within a slice.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub data: &'a [f32],
+    pub rows: usize,
+    pub cols: usize,
+    pub stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    #[inline(always)]
+    fn row(&self, i: usize) -> &'a [f32] {
+        &self.data[i * self.stride..][..self.cols]
+    }
+}
+
+/// The output, element (i, j) at `i * row + j * column`, of which every task writes columns of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Output {
+    pub first: *mut f32,
+    pub row: usize,
+    pub column: usize,
+    pub scale: f32,
+    pub accumulate: bool,
+}
+
+// SAFETY: tasks write different columns.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+impl Output {
+    pub fn t(self) -> Self {
+        Self { row: self.column, column: self.row, ..self }
+    }
+}
 
 /// y = scale x W^T, or y += scale x W^T: (x.rows, w.rows).
 ///
@@ -87,7 +126,8 @@ impl Columns<'_> {
             for c in 0..C {
                 let rest: f32 = x_rest[r].iter().zip(w_rest[c]).map(|(x, w)| x * w).sum();
                 let product = self.output.scale * (simd.reduce_sum_f32s(sums[r][c]) + rest);
-                let place = self.output.at(row + r, column + c);
+                let place = (row + r) * self.output.row + (column + c) * self.output.column;
+                let place = self.output.first.wrapping_add(place);
                 // SAFETY: the caller answers for y, and this task alone writes the column.
                 unsafe { *place = if self.output.accumulate { *place + product } else { product } };
             }

@@ -114,13 +114,13 @@ pub(crate) unsafe fn gemm_at(
             return unsafe { dots::product(output, x, w, count) };
         }
         // Fewer columns than a vector has values: the transposed product fills vectors.
-        (Some(w), columns) if n < VECTOR => {
+        (Some(w), columns) if n < VECTOR && k >= dots::LEAST_DEPTH => {
             let copy = if columns.is_some() { Vec::new() } else { b.t().to_rows() };
             let x = columns.unwrap_or(Rows { data: &copy, rows: n, cols: k, stride: k });
             // SAFETY: the caller answers for y.
             return unsafe { dots::product(output.t(), x, w, count) };
         }
-        (None, _) if n < VECTOR => {
+        (None, _) if n < VECTOR && m >= VECTOR => {
             let mut transposed = vec![0.0; n * m];
             // SAFETY: it has room for the product; the caller answers for y.
             unsafe {

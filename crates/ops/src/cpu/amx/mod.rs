@@ -170,3 +170,94 @@ fn blocks(len: usize, most: usize, unit: usize) -> impl Iterator<Item = (usize, 
     let size = len.div_ceil(len.div_ceil(most)).next_multiple_of(unit);
     (0..len).step_by(size).map(move |first| (first, size.min(len - first)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows by columns, and the strides of either.
+    struct Matrix {
+        values: Vec<f32>,
+        strides: [usize; 2],
+    }
+
+    impl Matrix {
+        fn new([rows, columns]: [usize; 2], by_rows: bool) -> Self {
+            // Of many sizes, so that parts of all of them count.
+            let value = |i: usize| ((i * 7919 + 13) % 10007) as f32 / 5003.5 - 1.0;
+            let values = (0..rows * columns).map(|i| value(i) * 4f32.powi(i as i32 % 7)).collect();
+            Self { values, strides: if by_rows { [columns, 1] } else { [1, rows] } }
+        }
+
+        fn get(&self, i: usize, j: usize) -> f64 {
+            f64::from(self.values[i * self.strides[0] + j * self.strides[1]])
+        }
+    }
+
+    /// 0.5 a b added to ones, or not.
+    fn found(a: &Matrix, b: &Matrix, size: [usize; 3], accumulate: bool, threads: usize) -> Vec<f32> {
+        let mut y = vec![1.0; size[0] * size[2]];
+        let product = Product {
+            y: y.as_mut_ptr(),
+            stride: size[2],
+            a: Operand { data: a.values.as_ptr(), lane: a.strides[0], inner: a.strides[1] },
+            b: Operand { data: b.values.as_ptr(), lane: b.strides[1], inner: b.strides[0] },
+            scale: 0.5,
+            accumulate,
+        };
+        // SAFETY: the caller has asked; y and the operands have the size.
+        unsafe { product.run(size, threads) };
+        y
+    }
+
+    fn is_missing() -> bool {
+        if !available() {
+            eprintln!("not run: this CPU has no tile units, or the system keeps them");
+        }
+        !available()
+    }
+
+    #[test]
+    fn products_are_those_of_the_plain_loops_as_exactly_as_f32_gives_them() {
+        if is_missing() {
+            return;
+        }
+        let sizes = [[1, 1, 1], [32, 32, 32], [33, 47, 31], [70, 600, 300], [5, 1030, 40], [1100, 33, 65]];
+        for (m, k, n) in sizes.map(|[m, k, n]| (m, k, n)) {
+            for case in 0..8 {
+                let (a, b) = (Matrix::new([m, k], case & 1 == 0), Matrix::new([k, n], case & 2 == 0));
+                let (accumulate, threads) = (case & 4 == 0, 1 + 2 * (case % 2));
+                let y = found(&a, &b, [m, k, n], accumulate, threads);
+                for i in 0..m {
+                    for j in 0..n {
+                        let terms = || (0..k).map(|l| 0.5 * a.get(i, l) * b.get(l, j));
+                        let before = if accumulate { 1.0 } else { 0.0 };
+                        let (wanted, size) =
+                            (before + terms().sum::<f64>(), before + terms().map(f64::abs).sum::<f64>());
+                        let error = (f64::from(y[i * n + j]) - wanted).abs();
+                        // A product left out would be 1.5e-5 of the largest term; the rest is what sums round off.
+                        assert!(
+                            error <= 1e-6 * size,
+                            "({m}, {k}, {n}) case {case} at ({i}, {j}): {error:e} of {size:e}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_so() {
+        if is_missing() {
+            return;
+        }
+        for value in [f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY] {
+            let size = [40, 50, 60];
+            let (mut a, b) = (Matrix::new([40, 50], true), Matrix::new([50, 60], true));
+            a.values[7 * 50 + 3] = value;
+            for (at, y) in found(&a, &b, size, false, 1).iter().enumerate() {
+                assert_eq!(y.is_finite(), at / 60 != 7, "{value} in row 7: {y} in row {}", at / 60);
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 """Prints what a training step costs a token over batches of 1 to 64 rows and sources of 64 to 1,500 tokens, as a table
 in Markdown: microseconds, and the floating-point operations of products, which grow with the source by attention alone.
 
-Rows are random ids with targets of 32 tokens. The largest batches take about 14 GB with FLAN-T5-small's sizes.
+Rows are random ids with targets of 32 tokens.
 
 Usage: bench_sizes.py [--rows 1,8,64] [--sources 64,256,512,1024,1500] -- tallow bench MODEL BATCHES --threads 2 ...
 The word BATCHES stands for the file that is made.
@@ -32,21 +32,29 @@ def batch(rows, source):
     return {"source": ids(source), "target": ids(TARGET)}
 
 
-def measure(command, rows, source):
-    """(microseconds, MFLOP of products) a token, of steps over one batch."""
-    tokens = rows * (source + TARGET)
+def run(command, rows, source, options):
+    """The result of steps over one batch, and what was printed beside it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "batch.jsonl"
         file.write_text(json.dumps(batch(rows, source)) + "\n")
-        command = [str(file) if word == "BATCHES" else word for word in command]
-        steps = max(1, TOKENS // tokens)
-        options = ["--steps", str(steps), "--warmup", "1", "--trace"]
-        done = subprocess.run(command + options, capture_output=True, text=True)
+        command = [str(file) if word == "BATCHES" else word for word in command] + options
+        done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: {done.stderr.strip()}")
-    result = json.loads(done.stdout.splitlines()[-1])
-    work = re.search(r"([\d.]+) GFLOP of products", done.stderr)
-    return 1e6 / result["real_tokens_per_s"], 1e3 * float(work.group(1)) / tokens
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def cost(command, rows, source):
+    """Microseconds a token."""
+    steps = max(1, TOKENS // (rows * (source + TARGET)))
+    result, _ = run(command, rows, source, ["--steps", str(steps), "--warmup", "1"])
+    return 1e6 / result["real_tokens_per_s"]
+
+
+def work(command, source):
+    """MFLOP of products a token, which is the same for any number of rows."""
+    _, trace = run(command, 1, source, ["--steps", "1", "--warmup", "0", "--trace"])
+    return 1e3 * float(re.search(r"([\d.]+) GFLOP of products", trace).group(1)) / (source + TARGET)
 
 
 def main():
@@ -60,9 +68,8 @@ def main():
     print("| source tokens | MFLOP a token | " + " | ".join(f"us, {rows} rows" for rows in arguments.rows) + " |")
     print("| --- " * (2 + len(arguments.rows)) + "|")
     for source in arguments.sources:
-        cells = [measure(arguments.command, rows, source) for rows in arguments.rows]
-        costs = " | ".join(f"{cost:,.0f}" for cost, _ in cells)
-        print(f"| {source:,} | {cells[-1][1]:.0f} | {costs} |", flush=True)
+        costs = " | ".join(f"{cost(arguments.command, rows, source):,.0f}" for rows in arguments.rows)
+        print(f"| {source:,} | {work(arguments.command, source):.0f} | {costs} |", flush=True)
 
 
 if __name__ == "__main__":

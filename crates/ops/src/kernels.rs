@@ -22,7 +22,7 @@ pub enum Dest {
 /// Values of scores, or of logits, that the kernels of a device hold at a time, at most.
 pub const SCRATCH_VALUES: usize = 64 << 20;
 
-/// Logits that a thread of the CPU holds at a time, at most.
+/// Logits that a thread of the CPU holds at a time, at most, where the head is trained.
 pub const HOST_LOGITS: usize = 8 << 20;
 
 /// The bytes of a device's memory.

@@ -228,6 +228,11 @@ impl Engine {
         Ok(answers)
     }
 
+    /// Runs work whose operations all threads share.
+    pub(crate) fn on_all<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.all.install(work)
+    }
+
     /// Runs the same work on every thread that rows are dealt to, side by side.
     pub(crate) fn each_thread<R: Send>(&self, work: impl Fn() -> Result<R> + Sync) -> Result<Vec<R>> {
         self.run(&vec![(); self.threads()], |_, &()| work())

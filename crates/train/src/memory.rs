@@ -72,8 +72,10 @@ impl Engine {
         let width = model.dtype().size_in_bytes();
         let found = model.activations(rows, width, all);
         let (scores, logits) = match self.kernels().device().is_cpu() {
-            // Scores live by the block there, and the logits become their slopes in place.
-            true => (0.0, found.logits.min((4 * HOST_LOGITS * shards) as f64)),
+            // Scores live by the block there, and logits too, but where the head is trained: then they become their slopes
+            // in place.
+            true if all => (0.0, found.logits.min((4 * HOST_LOGITS * shards) as f64)),
+            true => (0.0, 0.0),
             false => {
                 let (width, chunk) = (width as f64, SCRATCH_VALUES as f64);
                 (2.0 * found.scores.min(chunk * width), (found.logits / 4.0).min(chunk) * (4.0 + width))

@@ -1,6 +1,6 @@
 //! How fast large matrix products run now: the measure of a step's products.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use tallow_ops::{Dest, Matrix};
 
 use crate::{Engine, Result};
@@ -12,16 +12,16 @@ const DEVICE_SIZE: usize = 4096;
 const REPEATS: usize = 2;
 
 impl Engine {
-    /// The floating-point operations a second of large square products, one for each thread that rows are dealt to, all
-    /// at the same time.
+    /// The floating-point operations a second of large square products of this type: one on each thread that rows are
+    /// dealt to, all at the same time, or one on all of them.
     ///
     /// # Errors
     /// If memory runs out.
-    pub fn product_rate(&self) -> Result<f64> {
+    pub fn product_rate(&self, dtype: DType) -> Result<f64> {
         let size = if self.kernels().device().is_cpu() { HOST_SIZE } else { DEVICE_SIZE };
-        let rates = self.each_thread(|| {
+        let rate = || {
             let (kernels, clock) = (self.kernels(), self.kernels().clock());
-            let x = Tensor::rand(-1f32, 1f32, (size, size), kernels.device())?;
+            let x = Tensor::rand(-1f32, 1f32, (size, size), kernels.device())?.to_dtype(dtype)?;
             let product = |dest: Dest| {
                 Ok::<_, crate::Error>(kernels.matmul(dest, Matrix::new(&x), Matrix::t(&x), 1.0)?)
             };
@@ -33,7 +33,10 @@ impl Engine {
             }
             let seconds = clock.between(&start, &clock.mark()).as_secs_f64();
             Ok((2 * REPEATS * size.pow(3)) as f64 / seconds)
-        })?;
-        Ok(rates.into_iter().sum())
+        };
+        match self.threads() {
+            1 => self.on_all(rate),
+            _ => Ok(self.each_thread(rate)?.into_iter().sum()),
+        }
     }
 }

@@ -73,7 +73,7 @@ fn training(
     let adamw = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
     let (mut losses, mut rates) = (Vec::new(), Vec::new());
     let (mut seconds, mut real, mut padded) = (0.0, 0, 0);
-    let mut profile = arguments.trace.then(|| Profile::new(engine));
+    let mut profile = arguments.trace.then(|| Profile::new(engine, compute.dtype));
     for step in 0..arguments.warmup + arguments.steps {
         let rows: Vec<&Sample> = batches[step % batches.len()].iter().collect();
         if let (Some(profile), true) = (&mut profile, step >= arguments.warmup) {

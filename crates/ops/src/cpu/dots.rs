@@ -1,5 +1,5 @@
-//! Products of few rows with a transposed matrix, y = x W^T, by dot products: those of generation, a token a row, and those
-//! of an adapter's A. They are bound by reading W, which is read once, as it lies.
+//! Products of few rows with a transposed matrix, y = x W^T, by dot products: those of generation, a token a row, and
+//! those of an adapter's A. They are bound by reading W, which is read once, as it lies.
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -55,8 +55,9 @@ impl Output {
 /// y = scale x W^T, or y += scale x W^T: (x.rows, w.rows).
 ///
 /// # Safety
-/// y must have that many rows and columns.
+/// y must have that many rows and columns, valid for reads and writes, and nothing else may touch them meanwhile.
 pub(super) unsafe fn product(output: Output, x: Rows, w: Rows, threads: usize) {
+    assert_eq!(x.cols, w.cols, "the inner sizes of a product");
     let run = |begin: usize, end: usize| pulp::Arch::new().dispatch(Columns { output, x, w, begin, end });
     if threads == 1 {
         return run(0, w.rows);

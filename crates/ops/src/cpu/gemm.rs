@@ -1,11 +1,12 @@
-//! Matrix products over strided views, with accumulation: few rows as they lie, large ones on tile units where the CPU has
-//! them, the others by the `gemm` crate.
+//! Matrix products over strided views, with accumulation: few rows as they lie, large ones on tile units where the CPU
+//! has them, the others by the `gemm` crate.
 
 use gemm::Parallelism;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::amx;
 use super::dots::{self, Output, Rows};
+use super::scratch;
 use crate::trace;
 
 /// The most values of a vector.
@@ -71,6 +72,14 @@ impl<'a> View<'a> {
     }
 }
 
+/// Whether large products run on tile units.
+pub(crate) fn has_tiles() -> bool {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    return amx::available();
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    false
+}
+
 /// The threads of the current pool.
 pub(crate) fn all_threads() -> Parallelism {
     match rayon::current_num_threads() {
@@ -91,7 +100,7 @@ pub(crate) fn gemm(y: &mut [f32], a: View, b: View, scale: f32, accumulate: bool
 /// for tasks of an operation, whose caller counts their products: a task may run on any thread.
 ///
 /// # Safety
-/// The rows of y must be valid for writes, and nothing else may touch them meanwhile.
+/// The rows of y must be valid for reads and writes, and nothing else may touch them meanwhile.
 pub(crate) unsafe fn gemm_at(
     y: *mut f32,
     stride: usize,
@@ -113,19 +122,21 @@ pub(crate) unsafe fn gemm_at(
             // SAFETY: the caller answers for y.
             return unsafe { dots::product(output, x, w, count) };
         }
-        // Fewer columns than a vector has values: the transposed product fills vectors.
+        // Few columns: the transposed product has few rows.
         (Some(w), columns) if n < VECTOR && k >= dots::LEAST_DEPTH => {
             let copy = if columns.is_some() { Vec::new() } else { b.t().to_rows() };
             let x = columns.unwrap_or(Rows { data: &copy, rows: n, cols: k, stride: k });
             // SAFETY: the caller answers for y.
             return unsafe { dots::product(output.t(), x, w, count) };
         }
+        // Fewer columns than a vector has values: the transposed product's fill vectors. With as few rows, it would
+        // come back here.
         (None, _) if n < VECTOR && m >= VECTOR => {
-            let mut transposed = vec![0.0; n * m];
+            let mut transposed = scratch(n * m);
             // SAFETY: it has room for the product; the caller answers for y.
             unsafe {
                 gemm_at(transposed.as_mut_ptr(), m, b.t(), a.t(), scale, false, threads);
-                for (j, column) in transposed.chunks_exact(m.max(1)).enumerate() {
+                for (j, column) in transposed.chunks_exact(m).enumerate() {
                     for (i, x) in column.iter().enumerate() {
                         let place = y.add(i * stride + j);
                         *place = if accumulate { *place + x } else { *x };
@@ -169,5 +180,48 @@ pub(crate) unsafe fn gemm_at(
             false,
             threads,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn products_of_every_shape_are_those_of_the_plain_loops(
+            m in prop_oneof![1usize..20, 1usize..200],
+            k in prop_oneof![0usize..20, 0usize..300],
+            n in prop_oneof![1usize..20, 1usize..200],
+            transposed in any::<[bool; 2]>(),
+            accumulate: bool,
+            threads in 1usize..4,
+        ) {
+            let values = |len: usize| (0..len).map(|i| ((i * 37 + 11) % 101) as f32 / 50.0 - 1.0).collect();
+            // Wider than what is read and written.
+            let matrix = |rows: usize, columns: usize| -> Vec<f32> { values(rows * (columns + 3)) };
+            let (a_shape, b_shape) = (if transposed[0] { (k, m) } else { (m, k) }, if transposed[1] { (n, k) } else { (k, n) });
+            let (a_values, b_values) = (matrix(a_shape.0, a_shape.1), matrix(b_shape.0, b_shape.1));
+            let view = |values, (rows, columns), transposed| {
+                let view = View::strided(values, rows, columns, columns + 3);
+                if transposed { view.t() } else { view }
+            };
+            let (a, b) = (view(&a_values, a_shape, transposed[0]), view(&b_values, b_shape, transposed[1]));
+            let mut y = vec![0.25; m * (n + 2)];
+            let threads = if threads == 1 { Parallelism::None } else { Parallelism::Rayon(threads) };
+            // SAFETY: y has room for all rows.
+            unsafe { gemm_at(y.as_mut_ptr(), n + 2, a, b, 0.5, accumulate, threads) };
+            let at = |view: &View, i: usize, j: usize| f64::from(view.data[i * view.row_stride + j * view.col_stride]);
+            for (place, found) in y.iter().enumerate() {
+                let (i, j) = (place / (n + 2), place % (n + 2));
+                let sum = if j < n { (0..k).map(|l| 0.5 * at(&a, i, l) * at(&b, l, j)).sum() } else { 0.0 };
+                let wanted: f64 = sum + if accumulate || j >= n { 0.25 } else { 0.0 };
+                prop_assert!((f64::from(*found) - wanted).abs() < 1e-4, "({i}, {j}): {found} for {wanted}");
+            }
+        }
     }
 }

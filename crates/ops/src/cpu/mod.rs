@@ -32,7 +32,10 @@ impl Kernels for Cpu {
     }
 
     fn hardware(&self) -> String {
-        instructions().to_owned()
+        match gemm::has_tiles() {
+            true => format!("{}, AMX", instructions()),
+            false => instructions().to_owned(),
+        }
     }
 }
 

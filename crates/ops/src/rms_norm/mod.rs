@@ -125,6 +125,7 @@ fn check(x: &Traced, weight: &Traced) -> Result<()> {
 fn record(tape: &Tape, x: &Traced, weight: &Traced, y: Tensor, inverse: Tensor, eps: f64) -> Traced {
     let inputs = [x, weight];
     let (x, weight) = (x.clone(), weight.clone());
+    // In bf16 the stored sum has been rounded, and y had not: made again, it differs in its last bit.
     let again = [x.value(), weight.value()].map(Tensor::clone);
     let y = tape.record("rms_norm", y, &inputs, move |dy, gradients| {
         let kernels = gradients.kernels();

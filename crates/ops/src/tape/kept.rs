@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::Tensor;
 
 use super::Traced;
-use crate::{Kernels, Result};
+use crate::{Error, Kernels, Result};
 
 type Make = Box<dyn FnOnce(&dyn Kernels) -> Result<Tensor> + Send>;
 
@@ -78,9 +78,10 @@ impl Kept {
         if let Some(make) = state.make.take() {
             state.made = Some(make(kernels)?);
         }
+        // Who keeps a value and never asks leaves it to be freed with the last that keeps it.
         state.waiting -= 1;
         let made = if state.waiting == 0 { state.made.take() } else { state.made.clone() };
-        Ok(made.expect("it is held until the last has asked"))
+        made.ok_or_else(|| Error::shape("backward", "a value could not be computed again".to_owned()))
     }
 }
 

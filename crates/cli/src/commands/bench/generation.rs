@@ -24,7 +24,7 @@ pub fn run(
         GenerationOptions { max_new_tokens: tokens, num_beams: arguments.beams, ..Default::default() };
     Problems::refuse("generation settings", options.problems())?;
     let engine = &compute.engine;
-    let mut profile = arguments.trace.then(|| Profile::new(engine));
+    let mut profile = arguments.trace.then(|| Profile::new(engine, compute.dtype));
     let (mut seconds, mut generated, mut outputs) = (0.0, 0, Vec::new());
     for step in 0..arguments.warmup + arguments.steps {
         let batch = &batches[step % batches.len()];

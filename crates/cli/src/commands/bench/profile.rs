@@ -1,17 +1,20 @@
 use anyhow::Result;
+use candle_core::DType;
 use tallow_ops::trace;
 use tallow_train::Engine;
 
 /// Where the time of steps goes, beside what large products reach in the same minute.
 pub struct Profile<'a> {
     engine: &'a Engine,
+    /// Of the steps' products.
+    dtype: DType,
     /// FLOP/s, before each step.
     product_rates: Vec<f64>,
 }
 
 impl<'a> Profile<'a> {
-    pub fn new(engine: &'a Engine) -> Self {
-        Self { engine, product_rates: Vec::new() }
+    pub fn new(engine: &'a Engine, dtype: DType) -> Self {
+        Self { engine, dtype, product_rates: Vec::new() }
     }
 
     /// To be called before each step that counts.
@@ -19,12 +22,12 @@ impl<'a> Profile<'a> {
         if self.product_rates.is_empty() {
             trace::start(self.engine.kernels().clock());
         }
-        self.product_rates.push(self.engine.product_rate()?);
+        self.product_rates.push(self.engine.product_rate(self.dtype)?);
         Ok(())
     }
 
     /// Prints milliseconds of wall time and GFLOP/s by operation, of steps that took `seconds` in all; threads run side
-    /// by side.
+    /// by side. What an operation has computed again of its input is its own time.
     pub fn report(self, seconds: f64) {
         let costs = trace::stop();
         let (steps, threads) = (self.product_rates.len(), self.engine.threads());

@@ -4,6 +4,9 @@
 //! two floats' parts, the six greatest leave out less than f32 rounds off (Henry, Tang and Heinecke 2019, "Leveraging
 //! the bfloat16 artificial intelligence datatype for higher-precision computations"). Six products at sixteen times the
 //! rate of AVX-512 are the faster ones.
+//!
+//! What differs from products of f32: infinities, and values that bf16 rounds to one (from 3.39e38), give NaN; values below
+//! 1e-33 lose their lower parts, since the units take denormal numbers for zero; a scale is rounded into a.
 
 mod pack;
 mod tile;
@@ -24,13 +27,13 @@ const COLUMNS: usize = 256;
 /// Rows of a that are packed at a time.
 const ROWS: usize = 1024;
 
-/// Sizes (rows, inner, columns) from which on the tiles are faster than AVX-512: smaller products are all packing. `gemm`
-/// packs a b whose rows do not follow one another too, but not the other.
+/// Sizes (rows, inner, columns) from which on the tiles are faster than `gemm`: smaller products are all packing. Where b's
+/// rows are contiguous, `gemm` packs nothing, and is faster for longer.
 const LEAST: [usize; 3] = [32, 48, 96];
 const LEAST_BY_ROWS: [usize; 3] = [64, 96, 64];
 
 /// Whether this CPU has tiles and the system lets the process use them; `TALLOW_AMX=0` turns them off.
-pub(crate) fn available() -> bool {
+pub(in crate::cpu) fn available() -> bool {
     static AVAILABLE: LazyLock<bool> = LazyLock::new(|| {
         let wanted = std::env::var_os("TALLOW_AMX").is_none_or(|value| value != "0");
         wanted && pack::available() && tile::available()
@@ -38,7 +41,7 @@ pub(crate) fn available() -> bool {
     *AVAILABLE
 }
 
-/// Whether a product of this size (rows, inner, columns) belongs here; b's rows may be contiguous.
+/// Whether a product of this size (rows, inner, columns) belongs here; `by_rows`: b's rows are contiguous.
 pub(super) fn takes(size: [usize; 3], by_rows: bool) -> bool {
     let least = if by_rows { LEAST_BY_ROWS } else { LEAST };
     size.iter().zip(least).all(|(&size, least)| size >= least) && available()
@@ -66,8 +69,8 @@ impl Product {
     /// y = scale a b, or y += scale a b, of size (rows, inner, columns), on so many threads.
     ///
     /// # Safety
-    /// [`available`] must hold, the operands must have this size, y's rows must be valid for writes, and nothing else may
-    /// touch them meanwhile.
+    /// [`available`] must hold, the operands must have this size, which is not zero, y's rows must be valid for reads and
+    /// writes, and nothing else may touch them meanwhile.
     pub unsafe fn run(self, size: [usize; 3], threads: usize) {
         let [m, k, n] = size;
         if threads == 1 {
@@ -107,8 +110,8 @@ impl Product {
         PACKED.with_borrow_mut(|[packed_a, packed_b]| {
             let steps = DEPTH.min(k).div_ceil(STEP);
             let panels = |lanes: usize| lanes.div_ceil(SIDE) * steps * PANEL_STEP;
-            reserve(packed_a, panels(ROWS.min(m)));
-            reserve(packed_b, panels(COLUMNS.min(n)));
+            grow(packed_a, panels(ROWS.min(m)));
+            grow(packed_b, panels(COLUMNS.min(n)));
             let mut packed = None;
             for (row, rows) in blocks(m, ROWS, SIDE) {
                 for (inner, depth) in blocks(k, DEPTH, STEP) {
@@ -159,13 +162,13 @@ impl Product {
     }
 }
 
-fn reserve(buffer: &mut Vec<Line>, lines: usize) {
+fn grow(buffer: &mut Vec<Line>, lines: usize) {
     if buffer.len() < lines {
         buffer.resize(lines, Line::default());
     }
 }
 
-/// Even blocks (first, length) of at most about `most`, whole multiples of `unit` but for the last.
+/// Even blocks (first, length), whole multiples of `unit` but for the last; of at most `most`, if it is one.
 fn blocks(len: usize, most: usize, unit: usize) -> impl Iterator<Item = (usize, usize)> {
     let size = len.div_ceil(len.div_ceil(most)).next_multiple_of(unit);
     (0..len).step_by(size).map(move |first| (first, size.min(len - first)))
@@ -175,18 +178,19 @@ fn blocks(len: usize, most: usize, unit: usize) -> impl Iterator<Item = (usize, 
 mod tests {
     use super::*;
 
-    /// Rows by columns, and the strides of either.
     struct Matrix {
         values: Vec<f32>,
+        /// Of rows and of columns.
         strides: [usize; 2],
     }
 
     impl Matrix {
+        /// Of many magnitudes, so that parts of all of them count; wider than what is read.
         fn new([rows, columns]: [usize; 2], by_rows: bool) -> Self {
-            // Of many sizes, so that parts of all of them count.
+            let strides = if by_rows { [columns + 5, 1] } else { [1, rows + 3] };
             let value = |i: usize| ((i * 7919 + 13) % 10007) as f32 / 5003.5 - 1.0;
-            let values = (0..rows * columns).map(|i| value(i) * 4f32.powi(i as i32 % 7)).collect();
-            Self { values, strides: if by_rows { [columns, 1] } else { [1, rows] } }
+            let len = (rows - 1) * strides[0] + (columns - 1) * strides[1] + 1;
+            Self { values: (0..len).map(|i| value(i) * 4f32.powi(i as i32 % 7)).collect(), strides }
         }
 
         fn get(&self, i: usize, j: usize) -> f64 {
@@ -194,23 +198,68 @@ mod tests {
         }
     }
 
-    /// 0.5 a b added to ones, or not.
-    fn found(a: &Matrix, b: &Matrix, size: [usize; 3], accumulate: bool, threads: usize) -> Vec<f32> {
-        let mut y = vec![1.0; size[0] * size[2]];
+    const GAP: usize = 2;
+
+    /// scale a b added to ones, or not; between the rows of y lie [`GAP`] ones.
+    fn found(
+        a: &Matrix,
+        b: &Matrix,
+        size: [usize; 3],
+        scale: f32,
+        accumulate: bool,
+        threads: usize,
+    ) -> Vec<f32> {
+        let stride = size[2] + GAP;
+        let mut y = vec![1.0; size[0] * stride];
         let product = Product {
             y: y.as_mut_ptr(),
-            stride: size[2],
+            stride,
             a: Operand { data: a.values.as_ptr(), lane: a.strides[0], inner: a.strides[1] },
             b: Operand { data: b.values.as_ptr(), lane: b.strides[1], inner: b.strides[0] },
-            scale: 0.5,
+            scale,
             accumulate,
         };
-        // SAFETY: the caller has asked; y and the operands have the size.
+        // SAFETY: the test has asked whether there are tiles; y and the operands have the size.
         unsafe { product.run(size, threads) };
         y
     }
 
+    /// By `gemm`, from ones.
+    fn of_gemm(a: &Matrix, b: &Matrix, [m, k, n]: [usize; 3], scale: f32, accumulate: bool) -> Vec<f32> {
+        let mut y = vec![1.0; m * n];
+        let [(a_row, a_column), (b_row, b_column)] =
+            [a, b].map(|x| (x.strides[0] as isize, x.strides[1] as isize));
+        // SAFETY: y and the operands have the size.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                y.as_mut_ptr(),
+                1,
+                n as isize,
+                accumulate,
+                a.values.as_ptr(),
+                a_column,
+                a_row,
+                b.values.as_ptr(),
+                b_column,
+                b_row,
+                1.0,
+                scale,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+        y
+    }
+
+    /// `TALLOW_AMX_REQUIRED` has tests fail where they would not run.
     fn is_missing() -> bool {
+        let required = std::env::var_os("TALLOW_AMX_REQUIRED").is_some();
+        assert!(available() || !required, "this CPU has no tile units, or the system keeps them");
         if !available() {
             eprintln!("not run: this CPU has no tile units, or the system keeps them");
         }
@@ -218,31 +267,36 @@ mod tests {
     }
 
     #[test]
-    fn products_are_those_of_the_plain_loops_as_exactly_as_f32_gives_them() {
+    fn products_are_as_exact_as_those_of_f32() {
         if is_missing() {
             return;
         }
-        let sizes = [[1, 1, 1], [32, 32, 32], [33, 47, 31], [70, 600, 300], [5, 1030, 40], [1100, 33, 65]];
-        for (m, k, n) in sizes.map(|[m, k, n]| (m, k, n)) {
-            for case in 0..8 {
-                let (a, b) = (Matrix::new([m, k], case & 1 == 0), Matrix::new([k, n], case & 2 == 0));
-                let (accumulate, threads) = (case & 4 == 0, 1 + 2 * (case % 2));
-                let y = found(&a, &b, [m, k, n], accumulate, threads);
+        let sizes = [[1, 1, 1], [32, 32, 32], [33, 47, 31], [70, 600, 300], [5, 1030, 40], [1100, 600, 300]];
+        for size in sizes {
+            let [m, k, n] = size;
+            let mut errors = [0.0f64; 2];
+            for case in 0..16 {
+                let [by_rows, b_by_rows, accumulate, several] = [1, 2, 4, 8].map(|bit| case & bit == 0);
+                let (a, b) = (Matrix::new([m, k], by_rows), Matrix::new([k, n], b_by_rows));
+                let y = found(&a, &b, size, 1.7, accumulate, if several { 3 } else { 1 });
+                let z = of_gemm(&a, &b, size, 1.7, accumulate);
                 for i in 0..m {
-                    for j in 0..n {
-                        let terms = || (0..k).map(|l| 0.5 * a.get(i, l) * b.get(l, j));
+                    assert_eq!(y[i * (n + GAP) + n..][..GAP], [1.0; GAP], "behind row {i}");
+                    // All of the small ones, some of the large.
+                    for j in (i % 7..n).step_by(if m * n > 10_000 { 7 } else { 1 }) {
                         let before = if accumulate { 1.0 } else { 0.0 };
-                        let (wanted, size) =
-                            (before + terms().sum::<f64>(), before + terms().map(f64::abs).sum::<f64>());
-                        let error = (f64::from(y[i * n + j]) - wanted).abs();
-                        // A product left out would be 1.5e-5 of the largest term; the rest is what sums round off.
-                        assert!(
-                            error <= 1e-6 * size,
-                            "({m}, {k}, {n}) case {case} at ({i}, {j}): {error:e} of {size:e}"
-                        );
+                        let terms = (0..k).map(|l| f64::from(1.7f32) * a.get(i, l) * b.get(l, j));
+                        let (sum, size) =
+                            terms.fold((before, before), |(sum, size), x| (sum + x, size + x.abs()));
+                        for (error, found) in errors.iter_mut().zip([y[i * (n + GAP) + j], z[i * n + j]]) {
+                            *error = error.max((f64::from(found) - sum).abs() / size);
+                        }
                     }
                 }
             }
+            // A part left out would be 4e-6 and more.
+            let [tiles, gemm] = errors;
+            assert!(tiles < 1.5 * gemm + 2e-7, "{size:?}: {tiles:e} of the terms, gemm {gemm:e}");
         }
     }
 
@@ -251,12 +305,13 @@ mod tests {
         if is_missing() {
             return;
         }
-        for value in [f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY] {
+        for value in [f32::NAN, f32::from_bits(0x7fff_ffff), f32::INFINITY, f32::MIN] {
             let size = [40, 50, 60];
             let (mut a, b) = (Matrix::new([40, 50], true), Matrix::new([50, 60], true));
-            a.values[7 * 50 + 3] = value;
-            for (at, y) in found(&a, &b, size, false, 1).iter().enumerate() {
-                assert_eq!(y.is_finite(), at / 60 != 7, "{value} in row 7: {y} in row {}", at / 60);
+            a.values[7 * a.strides[0] + 3] = value;
+            for (i, row) in found(&a, &b, size, 1.0, false, 1).chunks_exact(60 + GAP).enumerate() {
+                let finite = row[..60].iter().filter(|x| x.is_finite()).count();
+                assert_eq!(finite, if i == 7 { 0 } else { 60 }, "{value} in row 7: row {i}");
             }
         }
     }

@@ -1,6 +1,9 @@
+mod online;
+
 use candle_core::Tensor;
 use rayon::prelude::*;
 
+use self::online::Online;
 use super::{CrossEntropyKernel, CrossEntropyResult, Wanted};
 use crate::cpu::gemm::{View, gemm};
 use crate::cpu::{Cpu, scratch, simd, tensor, tokens, values};
@@ -27,11 +30,26 @@ impl CrossEntropyKernel for Cpu {
         if let Some(label) = labels.iter().find(|&&label| label as usize >= vocabulary) {
             return Err(Error::shape("cross_entropy", format!("label {label} of {vocabulary}")));
         }
-        // Balanced chunks: the head is read whole for each.
-        let chunk = m.div_ceil((m * vocabulary).div_ceil(HOST_LOGITS).max(1)).max(1);
         let mut dx = wanted.hidden.then(|| scratch(m * d));
-        let mut dhead = wanted.head.then(|| scratch(vocabulary * d));
-        if let (Some(dhead), true) = (&mut dhead, m == 0) {
+        if !wanted.head {
+            let chunk = balanced(m, online::TOKENS);
+            let mut loss = 0.0;
+            for (i, labels) in labels.chunks(chunk).enumerate() {
+                let rows = i * chunk * d..(i * chunk + labels.len()) * d;
+                let hidden = View::new(&x[rows.clone()], labels.len(), d);
+                let online = Online { hidden, head: &head, labels, smoothing: smoothing as f32 };
+                loss += online.loss(dx.as_mut().map(|dx| &mut dx[rows]));
+            }
+            return Ok(CrossEntropyResult {
+                loss: tensor(vec![loss as f32], ())?,
+                hidden: dx.map(|dx| tensor(dx, (m, d))).transpose()?,
+                head: None,
+            });
+        }
+        // The head's gradient takes final probabilities, and so all logits of some rows at once.
+        let chunk = balanced(m, HOST_LOGITS / vocabulary);
+        let mut dhead = scratch(vocabulary * d);
+        if m == 0 {
             dhead.fill(0.0);
         }
         // Laid out (V, rows): the product reads the head as it lies, and the loops run along the rows.
@@ -53,9 +71,6 @@ impl CrossEntropyKernel for Cpu {
                 let spread: f64 = mean.zip(&lse).map(|(mean, &lse)| f64::from(lse) - mean).sum();
                 loss += f64::from(smoothing) * spread;
             }
-            if !wanted.hidden && !wanted.head {
-                continue;
-            }
             // d loss / d logit = p - (1 - e) [label] - e / V.
             logits.par_chunks_mut(SLAB * n).for_each(|slab| {
                 simd::run(
@@ -74,16 +89,19 @@ impl CrossEntropyKernel for Cpu {
             if let Some(dx) = &mut dx {
                 gemm(&mut dx[rows], logits.t(), head, 1.0, false);
             }
-            if let Some(dhead) = &mut dhead {
-                gemm(dhead, logits, x, 1.0, i > 0);
-            }
+            gemm(&mut dhead, logits, x, 1.0, i > 0);
         }
         Ok(CrossEntropyResult {
             loss: tensor(vec![loss as f32], ())?,
             hidden: dx.map(|dx| tensor(dx, (m, d))).transpose()?,
-            head: dhead.map(|dhead| tensor(dhead, (vocabulary, d))).transpose()?,
+            head: Some(tensor(dhead, (vocabulary, d))?),
         })
     }
+}
+
+/// The length of even chunks of `len` rows, of at most about `most`: the head is read whole for each.
+fn balanced(len: usize, most: usize) -> usize {
+    len.div_ceil(len.div_ceil(most.max(1)).max(1)).max(1)
 }
 
 /// The sum over V of each of n columns of (V, n).

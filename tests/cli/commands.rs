@@ -374,3 +374,27 @@ fn generation_follows_beams() {
   generation settings: num_beams: sampling is given too: keep one of them",
     );
 }
+
+#[test]
+fn an_adapter_that_is_named_takes_the_place_of_the_runs_own() {
+    let place = Place::new();
+    place.good("train DIR/trial.toml");
+    place.good("train DIR/trial.toml name=other seed=4");
+    let export = |arguments: &str, out: &str| {
+        place.good(&format!("export {arguments} DIR/{out}"));
+        std::fs::read(place.path(&format!("{out}/model.safetensors"))).unwrap()
+    };
+    let own = export("--run DIR/runs/trial", "own");
+    let other = export("--run DIR/runs/other", "other");
+    assert!(own != other, "two runs train two adapters");
+    assert_eq!(export("--run DIR/runs/trial --adapter DIR/runs/other/adapter", "swapped"), other);
+
+    let generate = |arguments: &str| {
+        place.good(&format!("generate {arguments} --max-new-tokens 12 --temperature 1 --file DIR/rows.jsonl"))
+    };
+    let swapped = generate("--run DIR/runs/trial --adapter DIR/runs/other/adapter --seed 1");
+    assert_eq!(swapped, generate("--run DIR/runs/other --seed 1"));
+    let missing = place.run("generate --run DIR/runs/trial --adapter DIR/none --prompt Hi");
+    assert_eq!(missing.code, 1, "{missing:?}");
+    assert!(missing.stderr.contains("/none"), "{missing:?}");
+}

@@ -116,8 +116,8 @@ pub struct GenerateArguments {
     /// The model's folder
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// An adapter's folder
-    #[arg(long, value_name = "DIR", requires = "model")]
+    /// An adapter's folder [default: the run's, or none]
+    #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
     /// A run's folder: its model, tokenizer, adapter, template and generation settings
     #[arg(long, value_name = "DIR")]
@@ -189,8 +189,8 @@ pub struct ExportArguments {
     /// The base model's folder
     #[arg(long, value_name = "DIR", requires = "adapter")]
     pub model: Option<PathBuf>,
-    /// The adapter's folder
-    #[arg(long, value_name = "DIR", requires = "model")]
+    /// The adapter's folder [default: the run's]
+    #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
     /// A run's folder: its model and adapter
     #[arg(long, value_name = "DIR")]

@@ -13,7 +13,8 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
         bail!("{out} exists: name another folder, or remove it");
     }
     let (base, adapter) = match (&arguments.run, &arguments.model, &arguments.adapter) {
-        (Some(run), ..) => {
+        (Some(run), _, Some(adapter)) => (RunFolder::open(run)?.1.model, adapter.clone()),
+        (Some(run), _, None) => {
             let (folder, config) = RunFolder::open(run)?;
             let trained = folder.trained(&config);
             if !config.method.has_adapter() {

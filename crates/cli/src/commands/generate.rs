@@ -28,8 +28,8 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
     let compute = Compute::open(&arguments.compute.over(options_of_run), threads)?;
     let plain = || model(&base.path, compute.device(), compute.dtype);
     let model = match (&run, &arguments.adapter) {
-        (Some((folder, config)), _) => trained(config, &folder.trained(config), &compute)?,
-        (None, Some(folder)) => adapt(plain()?, folder)?.model,
+        (_, Some(folder)) => adapt(plain()?, folder)?.model,
+        (Some((folder, config)), None) => trained(config, &folder.trained(config), &compute)?,
         (None, None) => plain()?,
     };
     check_vocabulary(&tokenizer, &base, &model)?;

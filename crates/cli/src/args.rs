@@ -38,7 +38,7 @@ pub enum Command {
     Export(ExportArguments),
     /// Show what a model, an adapter, a config or a run holds, and the memory that it takes
     Inspect(InspectArguments),
-    /// Time LoRA training over a file of tokenised batches
+    /// Time training, or generation, over a file of tokenised batches
     Bench(BenchArguments),
 }
 

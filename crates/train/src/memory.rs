@@ -8,7 +8,7 @@ use crate::engine::shards;
 use crate::{Engine, Result};
 
 /// What each thread of the CPU takes beside tensors: packed operands, blocks of scores, and gaps between them.
-const WORKSPACE: f64 = 24e6;
+const WORKSPACE: f64 = 8e6;
 
 /// What training takes of memory, in bytes, beside what the process has already.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -110,7 +110,6 @@ fn training(
         "peer": "tallow",
         "torch": null,
         "device": compute.device_name(),
-        "hardware": compute.engine.kernels().hardware(),
         "dtype": compute.dtype_name(),
         "attn": "segments",
         "compile": false,

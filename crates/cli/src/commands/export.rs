@@ -13,14 +13,13 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
         bail!("{out} exists: name another folder, or remove it");
     }
     let (base, adapter) = match (&arguments.run, &arguments.model, &arguments.adapter) {
-        (Some(run), _, Some(adapter)) => (RunFolder::open(run)?.1.model, adapter.clone()),
-        (Some(run), _, None) => {
+        (Some(run), _, named) => {
             let (folder, config) = RunFolder::open(run)?;
             let trained = folder.trained(&config);
-            if !config.method.has_adapter() {
+            if named.is_none() && !config.method.has_adapter() {
                 bail!("{} is a full fine-tuning: {} is the model already", run.display(), trained.display());
             }
-            (config.model, trained)
+            (config.model, named.clone().unwrap_or(trained))
         }
         (None, Some(model), Some(adapter)) => {
             (ModelOptions { path: model.clone(), tokenizer: None }, adapter.clone())

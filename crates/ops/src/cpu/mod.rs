@@ -42,6 +42,11 @@ impl Kernels for Cpu {
 /// Values to a task: large enough to hide the scheduling, small enough for the second-level cache.
 pub(crate) const TASK: usize = 32 * 1024;
 
+/// The length of even chunks of `len`, as few as there can be of at most `most`.
+pub(crate) fn even(len: usize, most: usize) -> usize {
+    len.div_ceil(len.div_ceil(most.max(1)).max(1)).max(1)
+}
+
 /// Rows to a task, for rows of `cols` values.
 pub(crate) fn task_rows(cols: usize) -> usize {
     (TASK / cols.max(1)).max(1)

@@ -46,7 +46,6 @@ pub fn run(
     let result = json!({
         "peer": "tallow",
         "device": compute.device_name(),
-        "hardware": compute.engine.kernels().hardware(),
         "dtype": compute.dtype_name(),
         "beams": arguments.beams,
         "steps": arguments.steps,

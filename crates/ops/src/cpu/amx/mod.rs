@@ -20,6 +20,7 @@ use self::pack::{Format, Line, PANEL_STEP, STEP, pack};
 use self::tile::{SIDE, Tiles};
 
 pub(super) use self::pack::Operand;
+use super::even;
 
 /// Values of the inner size to a block, columns of b to a block: the packed block of b stays in the second-level cache.
 const DEPTH: usize = 512;
@@ -170,7 +171,7 @@ fn grow(buffer: &mut Vec<Line>, lines: usize) {
 
 /// Even blocks (first, length), whole multiples of `unit` but for the last; of at most `most`, if it is one.
 fn blocks(len: usize, most: usize, unit: usize) -> impl Iterator<Item = (usize, usize)> {
-    let size = len.div_ceil(len.div_ceil(most)).next_multiple_of(unit);
+    let size = even(len, most).next_multiple_of(unit);
     (0..len).step_by(size).map(move |first| (first, size.min(len - first)))
 }
 

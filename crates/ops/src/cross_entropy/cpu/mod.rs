@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use self::online::Online;
 use super::{CrossEntropyKernel, CrossEntropyResult, Wanted};
 use crate::cpu::gemm::{View, gemm};
-use crate::cpu::{Cpu, scratch, simd, tensor, tokens, values};
+use crate::cpu::{Cpu, even, scratch, simd, tensor, tokens, values};
 use crate::{Error, HOST_LOGITS, Result};
 
 /// Rows of the vocabulary to a task.
@@ -30,9 +30,10 @@ impl CrossEntropyKernel for Cpu {
         if let Some(label) = labels.iter().find(|&&label| label as usize >= vocabulary) {
             return Err(Error::shape("cross_entropy", format!("label {label} of {vocabulary}")));
         }
+        // In even chunks: the head is read whole for each.
         let mut dx = wanted.hidden.then(|| scratch(m * d));
         if !wanted.head {
-            let chunk = balanced(m, online::TOKENS);
+            let chunk = even(m, online::TOKENS);
             let mut loss = 0.0;
             for (i, labels) in labels.chunks(chunk).enumerate() {
                 let rows = i * chunk * d..(i * chunk + labels.len()) * d;
@@ -47,7 +48,7 @@ impl CrossEntropyKernel for Cpu {
             });
         }
         // The head's gradient takes final probabilities, and so all logits of some rows at once.
-        let chunk = balanced(m, HOST_LOGITS / vocabulary);
+        let chunk = even(m, HOST_LOGITS / vocabulary);
         let mut dhead = scratch(vocabulary * d);
         if m == 0 {
             dhead.fill(0.0);
@@ -97,11 +98,6 @@ impl CrossEntropyKernel for Cpu {
             head: Some(tensor(dhead, (vocabulary, d))?),
         })
     }
-}
-
-/// The length of even chunks of `len` rows, of at most about `most`: the head is read whole for each.
-fn balanced(len: usize, most: usize) -> usize {
-    len.div_ceil(len.div_ceil(most.max(1)).max(1)).max(1)
 }
 
 /// The sum over V of each of n columns of (V, n).

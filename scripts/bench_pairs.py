@@ -4,18 +4,30 @@ figures of each run, the median ratios, and how far the losses are apart, or how
 
 Both commands print one JSON object with the keys of bench_peft.py, or of bench_generate.py, as their last line.
 
-Usage: bench_pairs.py --pairs 5 -- OURS... -- PEER...
+With --quiet 1.2, a run counts only if the cores were undisturbed before and after it: copying within the first-level cache,
+on every core at once, took at most 1.2 times its shortest time of the whole session. Whoever shares a physical core doubles
+that time. Disturbed runs, of either command, are repeated; after --minutes it ends with the pairs that it has.
+
+Usage: bench_pairs.py [--pairs 5] [--quiet RATIO] [--minutes 60] -- OURS... -- PEER...
 """
 import json
+import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
+import time
 
 arguments = sys.argv[1:]
 if arguments.count("--") < 2:
     sys.exit(__doc__)
-pairs = int(arguments[arguments.index("--pairs") + 1]) if "--pairs" in arguments else 5
 first = arguments.index("--")
+options = dict(zip(arguments[:first:2], arguments[1:first:2]))
+if unknown := set(options) - {"--pairs", "--quiet", "--minutes"}:
+    sys.exit(f"{', '.join(unknown)}: unknown\n{__doc__}")
+pairs = int(options.get("--pairs", 5))
+quiet = float(options.get("--quiet", "inf"))
+end = time.monotonic() + 60 * float(options.get("--minutes", 60))
 second = arguments.index("--", first + 1)
 commands = arguments[first + 1 : second], arguments[second + 1 :]
 
@@ -29,6 +41,39 @@ def run(command):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def copying(_):
+    """The median time of copying 8 kB, in microseconds."""
+    target, source = bytearray(8192), bytes(8192)
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        for _ in range(2000):
+            target[:] = source
+        times.append((time.perf_counter() - start) / 2000 * 1e6)
+    return statistics.median(times)
+
+
+def probe():
+    """The slowest core's."""
+    return max(cores.map(copying, range(cores._processes), chunksize=1))
+
+
+def measured(command):
+    """A run, and how disturbed the cores were before or after it; one that was seen to be disturbed is none."""
+    global shortest
+    while time.monotonic() < end:
+        before = probe()
+        shortest = min(shortest, before)
+        if before > quiet * shortest:
+            time.sleep(0.5)
+            continue
+        result, after = run(command), probe()
+        if after <= quiet * shortest:
+            return result, max(before, after)
+        print("a run on disturbed cores is repeated", file=sys.stderr, flush=True)
+    return None
+
+
 def agreement(ours, peer):
     if "losses" in ours:
         return f"losses within {max(abs(a / b - 1) for a, b in zip(ours['losses'], peer['losses'])):.2e}"
@@ -36,13 +81,22 @@ def agreement(ours, peer):
     return f"{sum(rows)} of {len(rows)} texts the same"
 
 
+cores = multiprocessing.Pool(len(os.sched_getaffinity(0)))
+shortest = min(probe() for _ in range(20)) if quiet < float("inf") else float("inf")
 results = []
-for pair in range(pairs):
-    ours, peer = map(run, commands)
-    results.append((ours, peer))
+while len(results) < pairs:
+    runs = [measured(command) for command in commands]
+    if None in runs:
+        print(f"ended after {len(results)} pairs: the cores were disturbed for too long")
+        break
+    (ours, before), (peer, after) = runs
+    results.append((ours, peer, max(before, after)))
+    # What was quiet until a quieter moment came is so no longer.
+    results = [result for result in results if result[2] <= quiet * shortest]
     known = [key for key in FIGURES if key in ours]
     figures = "  ".join(f"{key} {ours[key]} / {peer[key]} = {ours[key] / peer[key]:.3f}" for key in known)
-    print(f"pair {pair + 1}: {figures}  {agreement(ours, peer)}", flush=True)
-for key in known:
-    median = statistics.median(a[key] / b[key] for a, b in results)
-    print(f"median ratio of {key}: {median:.3f}")
+    print(f"pair {len(results)}: {figures}  {agreement(ours, peer)}", flush=True)
+if results:
+    for key in known:
+        median = statistics.median(a[key] / b[key] for a, b, _ in results)
+        print(f"median ratio of {key}: {median:.3f}")

@@ -176,7 +176,7 @@ pub struct GenerateArguments {
     /// Rows that a thread generates for at a time [default: the run's, or 16]
     #[arg(long, value_name = "N", value_parser = from(1))]
     pub batch_size: Option<usize>,
-    /// Threads; 0 takes all cores [default: the run's, or 0]
+    /// Threads; 0 takes one for each core [default: the run's, or 0]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
     #[command(flatten)]
@@ -220,7 +220,7 @@ pub struct InspectArguments {
     /// Of a model or an adapter: tokens to a target
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = from(1))]
     pub target_tokens: usize,
-    /// Of a model or an adapter: threads; 0 takes all cores
+    /// Of a model or an adapter: threads; 0 takes one for each core
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
     pub threads: usize,
     /// Print one JSON object instead of a table
@@ -269,7 +269,7 @@ pub struct BenchArguments {
     /// The learning rate
     #[arg(long, value_name = "X", default_value_t = 1e-3)]
     pub lr: f64,
-    /// Threads; 0 takes all cores
+    /// Threads; 0 takes one for each core
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
     pub threads: usize,
     #[command(flatten)]

@@ -29,7 +29,7 @@ pub struct Config {
     /// Of initial values, batches, dropout and splits.
     #[serde(default)]
     pub seed: u64,
-    /// Threads; 0 takes all cores.
+    /// Threads; 0 takes one for each core.
     #[serde(default)]
     pub threads: usize,
     /// Where it computes: `auto`, `cpu`, `cuda:0`, `metal`.
@@ -147,10 +147,11 @@ fn default_target_tokens() -> usize {
     128
 }
 
-/// The threads to use where so many were asked for; 0 takes all cores.
+/// The threads to use where so many were asked for; 0 takes one for each core that the process may use. Two on one core
+/// would share its vector units, which one alone keeps busy.
 pub fn threads(asked: usize) -> usize {
     match asked {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => num_cpus::get_physical().min(num_cpus::get()),
         threads => threads,
     }
 }
@@ -190,7 +191,7 @@ impl Config {
             put("name", "must be the name of a folder, without slashes");
         }
         if self.threads > MOST_THREADS {
-            put("threads", &format!("must be at most {MOST_THREADS}; 0 takes all cores"));
+            put("threads", &format!("must be at most {MOST_THREADS}; 0 takes one for each core"));
         }
         match self.task.as_slice() {
             [] => put("task", "is empty: give one [[task]]"),

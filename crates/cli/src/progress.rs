@@ -4,7 +4,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use tallow_train::{Evaluation, Observer, Result, StepReport};
 
 /// Prints a line to standard error. Nothing that runs is to end because nobody reads it.
@@ -60,6 +60,7 @@ impl Bar {
             let style = "{bar:30} {pos}/{len}  {msg}";
             ProgressBar::new(0)
                 .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
+                .with_finish(ProgressFinish::AndLeave)
         });
         Self {
             bar,
@@ -90,9 +91,6 @@ impl Observer for Bar {
                 bar.set_length(total as u64);
                 bar.set_position(report.step as u64);
                 bar.set_message(message);
-                if report.step == total {
-                    bar.finish();
-                }
             }
             None if self.last_line.elapsed() >= LINE_EVERY || report.step == total => {
                 self.last_line = Instant::now();
@@ -103,11 +101,26 @@ impl Observer for Bar {
         Ok(())
     }
 
+    fn validating(&mut self, done: usize, total: usize) -> Result<()> {
+        match &self.bar {
+            Some(bar) => bar.set_message(format!("validation {done}/{total}")),
+            None if self.last_line.elapsed() >= LINE_EVERY => {
+                self.last_line = Instant::now();
+                say(&format!("validation: {done} of {total} rows"));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
     fn validation(&mut self, step: usize, loss: f64, best: bool) -> Result<()> {
         let best = if best { ", the lowest so far" } else { "" };
         let text = format!("step {step}: validation loss {loss:.4}{best}");
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => {
+                bar.set_message(format!("validation loss {loss:.4}"));
+                bar.println(text);
+            }
             None => say(&text),
         }
         Ok(())

@@ -11,11 +11,16 @@ use crate::{Engine, Error, Result};
 /// Tokens of a batch where nothing is kept for backward.
 const LOSS_TOKENS: usize = 4096;
 
-/// The mean loss of a target token over all rows.
+/// The mean loss of a target token over all rows; `done` hears how many rows each batch had.
 ///
 /// # Errors
 /// If there are no rows, or the model fails.
-pub fn mean_loss(engine: &Engine, model: &T5, rows: &[Sample]) -> Result<f64> {
+pub fn mean_loss(
+    engine: &Engine,
+    model: &T5,
+    rows: &[Sample],
+    done: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<f64> {
     let lengths = rows.iter().map(Sample::lengths).collect();
     let batches = Batches::new(lengths, BatchOptions::evaluation(BatchSize::Tokens(LOSS_TOKENS)), 0)?;
     let (mut losses, mut tokens) = (Vec::new(), 0);
@@ -23,6 +28,7 @@ pub fn mean_loss(engine: &Engine, model: &T5, rows: &[Sample]) -> Result<f64> {
         let samples: Vec<&Sample> = batch.iter().map(|&row| &rows[row]).collect();
         losses.extend(loss_in_parts(engine, model, &samples)?);
         tokens += samples.iter().map(|row| row.target.len()).sum::<usize>();
+        done(batch.len())?;
     }
     Ok(engine.read(&losses)?.into_iter().sum::<f64>() / tokens as f64)
 }

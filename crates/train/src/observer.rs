@@ -44,6 +44,14 @@ pub trait Observer {
         Ok(())
     }
 
+    /// `done` of `total` rows of the validation loss are computed.
+    ///
+    /// # Errors
+    /// As for [`Observer::step`].
+    fn validating(&mut self, _done: usize, _total: usize) -> Result<()> {
+        Ok(())
+    }
+
     /// The validation loss was measured after `step`; `best` if it is the lowest so far.
     ///
     /// # Errors

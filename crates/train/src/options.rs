@@ -69,6 +69,8 @@ pub struct TrainingOptions {
     pub checkpointing: Checkpointing,
     /// Measure the validation loss every so many steps; 0 only at the end.
     pub evaluate_every: usize,
+    /// Measure it over so many of the validation rows, the first; 0 is all.
+    pub validation_rows: usize,
     /// Write a checkpoint every so many steps; 0 only when stopped.
     pub checkpoint_every: usize,
     /// Keep so many of the newest checkpoints.
@@ -96,6 +98,7 @@ impl Default for TrainingOptions {
             dropout: None,
             checkpointing: Checkpointing::None,
             evaluate_every: 0,
+            validation_rows: 0,
             checkpoint_every: 0,
             keep_checkpoints: 2,
         }

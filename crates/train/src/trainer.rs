@@ -208,7 +208,11 @@ impl Trainer<'_> {
         if self.validation.is_empty() {
             return Ok(());
         }
-        let loss = mean_loss(self.engine, &self.adapted.model, self.validation)?;
+        let mut rows = 0;
+        let loss = mean_loss(self.engine, &self.adapted.model, self.validation, &mut |more| {
+            rows += more;
+            observers.iter_mut().try_for_each(|observer| observer.validating(rows, self.validation.len()))
+        })?;
         if !loss.is_finite() {
             return Err(self.non_finite(progress.step, "validation loss", &[], good));
         }

@@ -46,10 +46,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let _begun = if arguments.resume { None } else { Some(folder.make(&config)?) };
     let interrupt = Interrupt::install(&folder)?;
     let mut figures = read_figures(&folder)?;
-    let rows = match config.evaluation.rows {
-        0 => task.held_out.len(),
-        rows => rows.min(task.held_out.len()),
-    };
+    let rows = first(&task.held_out, config.evaluation.rows).len();
     let before_rows = config.evaluation.before_rows.min(rows);
     if before_rows > 0 && figures.before.is_none() {
         let rows = &task.held_out[..before_rows];
@@ -134,18 +131,27 @@ fn train(
         seed: config.seed,
         rows: &task.train.samples,
         origin: &|row| task.train.examples[row].origin.to_string(),
-        validation: &task.validation.samples,
+        validation: first(&task.validation.samples, options.validation_rows),
         checkpoints: Some(checkpoints),
         stop: &interrupt.stop,
     }
     .run(start.as_ref(), &mut observers)?;
     interrupt.training(false);
+    drop(observers);
     if let Some(peak) = engine.peak_memory() {
         say(&format!("at most {} of memory", progress::size(peak as u64)));
     }
     match outcome {
         Outcome::Finished(progress) => Ok(progress.best_step),
         Outcome::Stopped(progress) => Err(stopped(&format!("step {}", progress.step), folder).into()),
+    }
+}
+
+/// So many of the rows, or all of them for 0.
+fn first<T>(rows: &[T], wanted: usize) -> &[T] {
+    match wanted {
+        0 => rows,
+        wanted => &rows[..wanted.min(rows.len())],
     }
 }
 

@@ -17,7 +17,7 @@ fn a_config_with_several_problems_lists_them_all() {
         2,
         "DIR/trial.toml: 7 problems
   DIR/trial.toml: method.rank: invalid type: string \"many\", expected a whole number from 0
-  DIR/trial.toml: threads: must be at most 1024; 0 takes all cores
+  DIR/trial.toml: threads: must be at most 1024; 0 takes one for each core
   DIR/trial.toml:16: training.steps: neither steps nor epochs is given
   DIR/trial.toml:17: training.stepps: is not a known key; did you mean `steps`?
   DIR/trial.toml:18: training.learning_rat: is not a known key; did you mean `learning_rate`?

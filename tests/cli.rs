@@ -2,6 +2,8 @@
 
 #[path = "cli/commands.rs"]
 mod commands;
+#[path = "cli/data.rs"]
+mod data;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/messages.rs"]

@@ -8,7 +8,7 @@ use crate::harness::{BASE, Place, TEST_ROWS, TINY_LORA, root};
 fn every_option_is_in_the_help() {
     let place = Place::new();
     let commands = [
-        ("", "train evaluate generate export inspect bench --version"),
+        ("", "train evaluate generate export inspect data bench --version"),
         ("train", "<CONFIG> [KEY=VALUE] --resume"),
         ("evaluate", "<CONFIG> [KEY=VALUE] --adapter --base --predictions --json"),
         (
@@ -22,6 +22,8 @@ fn every_option_is_in_the_help() {
             "inspect",
             "<PATH> [KEY=VALUE] --model --batch-size --source-tokens --target-tokens --threads --json",
         ),
+        ("data preview", "<CONFIG> [KEY=VALUE] --rows --part --json"),
+        ("data stats", "<CONFIG> [KEY=VALUE] --json"),
         (
             "bench",
             "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --checkpointing --lr --generate --beams --threads --device --dtype \
@@ -134,7 +136,7 @@ fn prompts_come_from_anywhere() {
     place.bad(
         &format!("{generate} --file DIR/one.txt --template dialogue-summary"),
         1,
-        "DIR/one.txt: the kind of file is told by its extension: .jsonl, .ndjson, .json or .csv",
+        "DIR/one.txt: the kind of file is told by its extension: .jsonl, .ndjson, .json, .csv, .tsv or .parquet, all but the last also with .gz or .zst behind it",
     );
     place.run_reading(&generate, " \n").bad(1, "the prompt is empty");
     place.bad(

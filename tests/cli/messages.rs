@@ -16,8 +16,8 @@ fn a_config_with_several_problems_lists_them_all() {
         "train DIR/trial.toml method.rank=many threads=5000",
         2,
         "DIR/trial.toml: 7 problems
-  DIR/trial.toml: method.rank: invalid type: string \"many\", expected a whole number from 0
-  DIR/trial.toml: threads: must be at most 1024; 0 takes one for each core
+  `method.rank=many`: invalid type: string \"many\", expected a whole number from 0
+  `threads=5000`: must be at most 1024; 0 takes one for each core
   DIR/trial.toml:16: training.steps: neither steps nor epochs is given
   DIR/trial.toml:17: training.stepps: is not a known key; did you mean `steps`?
   DIR/trial.toml:18: training.learning_rat: is not a known key; did you mean `learning_rate`?
@@ -50,13 +50,13 @@ fn an_override_that_cannot_be_is_refused() {
         "train DIR/trial.toml seed =1 seed.x=1 task.name=x task.4.name=x training.step=3 task.0.validation_fraction=2",
         2,
         "DIR/trial.toml: 7 problems
-  DIR/trial.toml: seed: an override has the form key=value
-  DIR/trial.toml: =1: has an empty part in its key
-  DIR/trial.toml: seed.x=1: seed is not a section
-  DIR/trial.toml: task.name=x: task is a list: name an item, task.0
-  DIR/trial.toml: task.4.name=x: task has no item 4
-  DIR/trial.toml: training.step: is not a known key; did you mean `steps`?
-  DIR/trial.toml: task.0.validation_fraction: must lie between 0 and 1",
+  `seed`: an override has the form key=value
+  `=1`: has an empty part in its key
+  `seed.x=1`: seed is not a section
+  `task.name=x`: task is a list: name an item, task.0
+  `task.4.name=x`: task has no item 4
+  `training.step=3`: is not a known key; did you mean `steps`?
+  `task.0.validation_fraction=2`: must lie between 0 and 1",
     );
 }
 
@@ -98,8 +98,9 @@ rows lack columns:
     bad("empty.jsonl", "DIR/empty.jsonl holds no rows");
     bad("none.jsonl", "DIR/none.jsonl: no such file");
     bad(
-        "rows.tsv",
-        "DIR/rows.tsv: the kind of file is told by its extension: .jsonl, .ndjson, .json or .csv",
+        "rows.xlsx",
+        "DIR/rows.xlsx: the kind of file is told by its extension: .jsonl, .ndjson, .json, .csv, .tsv or .parquet, all \
+         but the last also with .gz or .zst behind it",
     );
     assert!(!place.path("runs").exists());
 }
@@ -262,16 +263,16 @@ fn a_device_that_cannot_be_had_is_refused() {
         "train DIR/trial.toml device=gpu dtype=f16 kernels=fast",
         2,
         "DIR/trial.toml: 3 problems
-  DIR/trial.toml: device: `gpu` is no device: give \"auto\", \"cpu\", \"cuda:0\" or \"metal\"
-  DIR/trial.toml: dtype: T5's activations overflow in f16, and the loss is NaN from then on: give \"bf16\" or \"f32\"
-  DIR/trial.toml: kernels: `fast` are no kernels: give \"verified\", \"all\" or \"composed\"",
+  `device=gpu`: `gpu` is no device: give \"auto\", \"cpu\", \"cuda:0\" or \"metal\"
+  `dtype=f16`: T5's activations overflow in f16, and the loss is NaN from then on: give \"bf16\" or \"f32\"
+  `kernels=fast`: `fast` are no kernels: give \"verified\", \"all\" or \"composed\"",
     );
     place.bad(
         "train DIR/trial.toml device=0 method=lora",
         2,
         "DIR/trial.toml: 2 problems
-  DIR/trial.toml: device: `0` is no device: give \"auto\", \"cpu\", \"cuda:0\" or \"metal\"
-  DIR/trial.toml: method: invalid type: string \"lora\", expected a section with a kind, as {kind=\"lora\"}",
+  `device=0`: `0` is no device: give \"auto\", \"cpu\", \"cuda:0\" or \"metal\"
+  `method=lora`: invalid type: string \"lora\", expected a section with a kind, as {kind=\"lora\"}",
     );
     let refuses = |line: &str, what: &str| {
         place.bad(line, 2, &format!("the settings: 1 problem\n  the settings: {what}"));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
-use tallow_data::{Limits, Prompts, Sample, Targets, TemplateSet, Tokenizer, read_rows};
+use tallow_data::{Limits, Prompts, Rows, Sample, Targets, TemplateSet, Tokenizer};
 use tallow_ops::{AdamW, Kernels, Randomness, Update};
 use tallow_peft::{Adapted, Initial, LoraOptions, Method, inject};
 use tallow_t5::T5;
@@ -17,7 +17,7 @@ use tallow_train::{Engine, Result};
 pub fn batches(model: &Path, rows: &Path) -> anyhow::Result<Vec<Vec<Sample>>> {
     let tokenizer = Tokenizer::from_file(&model.join("tokenizer.json"))?;
     let prompts = Prompts::new(TemplateSet::named("dialogue-summary")?, Targets::Template, 0);
-    let examples = prompts.examples(&read_rows(rows)?)?;
+    let examples = prompts.examples(Rows::open(rows)?)?;
     let (samples, _) = tokenizer.tokenize(&examples, Limits { source: 512, target: 128 })?;
     Ok(samples.chunks(8).map(<[Sample]>::to_vec).collect())
 }

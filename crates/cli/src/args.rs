@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use tallow_t5::{Checkpointing, EarlyStopping};
 
 use crate::config::{ComputeOptions, KernelChoice, MOST_THREADS, Place, Precision};
+use crate::data::{TEST, TRAINING, VALIDATION};
 
 /// A number in bounds.
 fn from(least: u64) -> RangedU64ValueParser<usize> {
@@ -38,8 +39,64 @@ pub enum Command {
     Export(ExportArguments),
     /// Show what a model, an adapter, a config or a run holds, and the memory that it takes
     Inspect(InspectArguments),
+    /// Show what a config makes of its rows
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Time training, or generation, over a file of tokenised batches
     Bench(BenchArguments),
+}
+
+/// Show what a config makes of its rows
+#[derive(Subcommand)]
+pub enum DataCommand {
+    /// Print rows as the model gets them: prompt, target, tokens
+    Preview(PreviewArguments),
+    /// Count lengths, what is cut, templates, what the vocabulary cannot write, and repeated rows
+    Stats(StatsArguments),
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct PreviewArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Print so many rows
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub rows: usize,
+    /// Of which rows
+    #[arg(long, value_enum, default_value_t = Part::Training)]
+    pub part: Part,
+    /// As a line of JSON a row
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct StatsArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A part of a task's rows.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Part {
+    Training,
+    Validation,
+    Test,
+}
+
+impl Part {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Training => TRAINING,
+            Self::Validation => VALIDATION,
+            Self::Test => TEST,
+        }
+    }
 }
 
 /// Where and how to compute.
@@ -74,7 +131,7 @@ impl ComputeArguments {
 /// A config file, and changes to it.
 #[derive(Args)]
 pub struct ConfigArguments {
-    /// The run's TOML file; see configs/ and docs/config.md
+    /// The run's TOML file, see configs/ and docs/config.md; or the folder that a run has left
     pub config: PathBuf,
     /// Changes to any key of the config: training.steps=50 'method.target_modules=["q", "k", "v"]'
     #[arg(value_name = "KEY=VALUE")]
@@ -128,7 +185,7 @@ pub struct GenerateArguments {
     /// The prompt; without it and --file, standard input is one prompt
     #[arg(long, value_name = "TEXT", conflicts_with = "file")]
     pub prompt: Option<String>,
-    /// A file: rows for a template (.jsonl, .json, .csv), or text that is one prompt
+    /// A file: rows for a template (.jsonl, .json, .csv, .tsv, .parquet), or text that is one prompt
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// The template set that makes prompts of rows [default: the run's]

@@ -5,9 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use tallow_data::{
-    Example, Limits, Prompts, Row, Sample, Targets, TokenCache, Tokenizer, read_rows, split_fraction,
-};
+use tallow_data::{Example, Limits, Prompts, Sample, Source, Targets, TokenCache, Tokenizer, split_fraction};
 use tallow_peft::Adapted;
 use tallow_t5::T5;
 
@@ -65,57 +63,74 @@ fn prompts(task: &TaskOptions, targets: Targets, seed: u64) -> Result<Prompts> {
     Ok(Prompts::new(task.template.set()?, targets, seed))
 }
 
+pub type Examples = tallow_data::Result<Vec<Example>>;
+
 /// The rows that generated text is measured on.
 pub fn held_out(config: &Config) -> Result<Vec<Example>> {
-    let task = config.task();
-    let (prompts, rows) = match test(config)? {
-        Some(test) => test,
-        None => (prompts(task, Targets::Template, config.seed)?, rows(config)?.1),
+    let examples = match test(config)? {
+        Some(test) => test?,
+        None => parts(config)?.1?,
     };
-    if rows.is_empty() {
-        bail!("the task `{}` has neither test nor validation rows to measure on", task.name);
+    if examples.is_empty() {
+        bail!("the task `{}` has neither test nor validation rows to measure on", config.task().name);
     }
-    Ok(prompts.examples(&rows)?)
+    Ok(examples)
 }
 
-/// The test rows, if there are any, and what makes prompts and references of them.
-fn test(config: &Config) -> Result<Option<(Prompts, Vec<Row>)>> {
+/// The test rows, if there are any.
+fn test(config: &Config) -> Result<Option<Examples>> {
     let task = config.task();
-    let Some(file) = &task.test else { return Ok(None) };
+    let Some(name) = &task.test else { return Ok(None) };
     let targets = match task.references.as_slice() {
         [] => Targets::Template,
         columns => Targets::References(columns.to_vec()),
     };
-    Ok(Some((prompts(task, targets, config.seed)?, read_rows(file)?)))
+    let rows = Source::new(name, &task.columns)?;
+    Ok(Some(prompts(task, targets, config.seed)?.examples(rows.rows())))
+}
+
+/// The names of the parts.
+pub const TRAINING: &str = "training";
+pub const VALIDATION: &str = "validation";
+pub const TEST: &str = "test";
+
+/// The rows of each part that the task has, as prompts and targets.
+pub fn examples(config: &Config) -> Result<Vec<(&'static str, Examples)>> {
+    let (train, validation) = parts(config)?;
+    let parts = [(TRAINING, Some(train)), (VALIDATION, Some(validation)), (TEST, test(config)?)];
+    let parts = parts.into_iter().filter_map(|(name, part)| Some((name, part?)));
+    Ok(parts.filter(|(_, part)| !part.as_ref().is_ok_and(Vec::is_empty)).collect())
 }
 
 /// Training and validation rows.
-fn rows(config: &Config) -> Result<(Vec<Row>, Vec<Row>)> {
+fn parts(config: &Config) -> Result<(Examples, Examples)> {
     let task = config.task();
-    let train = read_rows(&task.train)?;
-    if let Some(file) = &task.validation {
-        return Ok((train, read_rows(file)?));
+    let prompts = prompts(task, Targets::Template, config.seed)?;
+    let train = Source::new(&task.train, &task.columns)?;
+    if let Some(name) = &task.validation {
+        let validation = Source::new(name, &task.columns)?;
+        return Ok((prompts.examples(train.rows()), prompts.examples(validation.rows())));
     }
-    let Some(fraction) = task.validation_fraction else { return Ok((train, Vec::new())) };
-    let (_, held) = split_fraction(train.len(), fraction, config.seed)?;
+    let Some(fraction) = task.validation_fraction else {
+        return Ok((prompts.examples(train.rows()), Ok(Vec::new())));
+    };
+    let count = train.rows().try_fold(0, |count, row| row.map(|_| count + 1))?;
+    let (_, held) = split_fraction(count, fraction, config.seed)?;
     let held: HashSet<usize> = held.into_iter().collect();
-    let mut parts = (Vec::new(), Vec::new());
-    for (index, row) in train.into_iter().enumerate() {
-        if held.contains(&index) { parts.1.push(row) } else { parts.0.push(row) }
-    }
-    Ok(parts)
+    let part = |wanted: bool| {
+        let rows = train.rows().enumerate().filter(|(index, _)| held.contains(index) == wanted);
+        prompts.examples(rows.map(|(_, row)| row))
+    };
+    Ok((part(false), part(true)))
 }
 
 impl Task {
     /// Reads, checks and tokenises all rows; says what was cut.
     pub fn load(config: &Config, tokenizer: &Tokenizer, say: &dyn Fn(&str)) -> Result<Self> {
         let task = config.task();
-        let (train, validation) = rows(config)?;
-        let prompts = prompts(task, Targets::Template, config.seed)?;
+        let (train, validation) = parts(config)?;
         let test = test(config)?;
         let limits = Limits { source: task.max_source_tokens, target: task.max_target_tokens };
-        let test = test.map(|(prompts, rows)| prompts.examples(&rows));
-        let (train, validation) = (prompts.examples(&train), prompts.examples(&validation));
         check_columns([Some(&train), Some(&validation), test.as_ref()].into_iter().flatten())?;
         let cache = cache::folder().map(|folder| TokenCache::new(folder.join("tokens")));
         let part = |name: &str, examples: Vec<Example>| -> Result<Part> {
@@ -130,14 +145,14 @@ impl Task {
             Ok(Part { examples, samples })
         };
         let test = test.transpose()?;
-        let (train, validation) = (part("training", train?)?, part("validation", validation?)?);
+        let (train, validation) = (part(TRAINING, train?)?, part(VALIDATION, validation?)?);
         let held_out = test.unwrap_or_else(|| validation.examples.clone());
         Ok(Self { train, validation, held_out })
     }
 }
 
 /// Refuses rows that lack columns: those of all parts together.
-fn check_columns<'a>(parts: impl Iterator<Item = &'a tallow_data::Result<Vec<Example>>>) -> Result<()> {
+fn check_columns<'a>(parts: impl Iterator<Item = &'a Examples>) -> Result<()> {
     let missing: Vec<String> = parts
         .filter_map(|part| part.as_ref().err())
         .filter(|error| matches!(error, tallow_data::Error::MissingColumns(_)))

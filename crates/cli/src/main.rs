@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Generate(arguments) => commands::generate::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Data(command) => commands::data::run(&command),
         Command::Bench(arguments) => commands::bench::run(&arguments),
     };
     match result {

@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("read {} rows: {:.2?}", rows.len(), start.elapsed());
 
     let start = Instant::now();
-    let examples = Prompts::new(TemplateSet::named(templates)?, Targets::Template, 1).examples(&rows)?;
+    let examples = Prompts::new(TemplateSet::named(templates)?, Targets::Template, 1)
+        .examples(rows.into_iter().map(Ok))?;
     println!("made prompts: {:.2?}", start.elapsed());
 
     let start = Instant::now();

@@ -48,64 +48,84 @@ impl fmt::Display for MissingColumns {
     }
 }
 
-/// Collects missing columns over all rows.
-pub(crate) struct Collector<'a> {
-    rows: &'a [Row],
-    existing: Vec<&'a str>,
+/// Collects missing columns, row by row.
+#[derive(Default)]
+pub(crate) struct Collector {
+    rows: usize,
+    /// The columns that some row has a value for, in the order in which they came.
+    existing: Vec<String>,
+    known: HashSet<String>,
     found: Vec<MissingColumn>,
+    /// Rows that have none of the reference columns.
+    none: Option<Rows>,
 }
 
-impl<'a> Collector<'a> {
-    pub(crate) fn new(rows: &'a [Row]) -> Self {
-        let mut seen = HashSet::new();
-        let names = rows.iter().flat_map(|row| &row.fields).filter(|(_, value)| !value.is_null());
-        let existing = names.map(|(name, _)| name.as_str()).filter(|&name| seen.insert(name)).collect();
-        Self { rows, existing, found: Vec::new() }
-    }
+/// Some rows.
+#[derive(Clone)]
+struct Rows {
+    count: usize,
+    first: Origin,
+}
 
-    /// Notes what a part of a template misses in `row`.
-    pub(crate) fn template(&mut self, template: &Template, part: Part, row: &Row) {
-        for column in template.missing_columns(part, row) {
-            let needed_by = format!("template `{}` ({})", template.name(), part.name());
-            self.note(&needed_by, column, row);
+impl Collector {
+    /// Takes notice of a row and of what its templates' parts miss in it.
+    pub(crate) fn row<'a>(&mut self, row: &Row, parts: impl Iterator<Item = (&'a Template, Part)>) {
+        self.rows += 1;
+        for (name, _) in row.fields.iter().filter(|(_, value)| !value.is_null()) {
+            if !self.known.contains(name) {
+                self.known.insert(name.clone());
+                self.existing.push(name.clone());
+            }
         }
-    }
-
-    /// Notes the reference columns that no row has, or else those of rows that have none of them.
-    pub(crate) fn references(&mut self, columns: &[String]) {
-        let rows = self.rows;
-        for row in rows {
-            let none = columns.iter().all(|column| row.get(column).is_none());
-            for column in columns {
-                if none || !self.existing.contains(&column.as_str()) {
-                    self.note("references", column, row);
+        for (template, part) in parts {
+            for column in template.missing_columns(part, row) {
+                let needed_by = format!("template `{}` ({})", template.name(), part.name());
+                let mut found = self.found.iter_mut();
+                match found.find(|found| found.needed_by == needed_by && found.column == column) {
+                    Some(found) => found.rows += 1,
+                    None => self.found.push(missing(needed_by, column, 1, row.origin.clone())),
                 }
             }
         }
     }
 
-    pub(crate) fn finish(self) -> MissingColumns {
-        let existing = self.existing.into_iter().map(String::from).collect();
-        MissingColumns { columns: self.found, of_rows: self.rows.len(), existing }
+    /// Takes notice of a row that has none of the reference columns.
+    pub(crate) fn without_reference(&mut self, row: &Row) {
+        match &mut self.none {
+            Some(none) => none.count += 1,
+            none => *none = Some(Rows { count: 1, first: row.origin.clone() }),
+        }
     }
 
-    fn note(&mut self, needed_by: &str, column: &str, row: &Row) {
-        let known =
-            self.found.iter_mut().find(|found| found.needed_by == needed_by && found.column == column);
-        if let Some(found) = known {
-            found.rows += 1;
-            return;
-        }
-        let exists = self.existing.contains(&column);
-        let nearest = if exists { None } else { nearest(column, self.existing.iter().copied()) };
-        self.found.push(MissingColumn {
-            needed_by: needed_by.into(),
-            column: column.into(),
-            rows: 1,
-            first: row.origin.clone(),
-            nearest: nearest.map(String::from),
-        });
+    /// Whether nothing is missing so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.none.is_none()
     }
+
+    /// All that is missing. Of the reference columns, those that no row has, and the others for the rows that have none of
+    /// them; `first` is the first row.
+    pub(crate) fn finish(mut self, references: &[String], first: Option<Origin>) -> MissingColumns {
+        for column in references {
+            let rows = match self.known.contains(column) {
+                true => self.none.clone(),
+                false => first.clone().map(|first| Rows { count: self.rows, first }),
+            };
+            if let Some(Rows { count, first }) = rows {
+                self.found.push(missing("references".into(), column, count, first));
+            }
+        }
+        for found in &mut self.found {
+            if !self.known.contains(&found.column) {
+                let names = self.existing.iter().map(String::as_str);
+                found.nearest = nearest(&found.column, names).map(String::from);
+            }
+        }
+        MissingColumns { columns: self.found, of_rows: self.rows, existing: self.existing }
+    }
+}
+
+fn missing(needed_by: String, column: &str, rows: usize, first: Origin) -> MissingColumn {
+    MissingColumn { needed_by, column: column.into(), rows, first, nearest: None }
 }
 
 #[cfg(test)]
@@ -125,7 +145,8 @@ mod tests {
     }
 
     fn check(set: TemplateSet, targets: Targets, values: &[Value]) -> Result<(), String> {
-        Prompts::new(set, targets, 0).check_columns(&rows(values)).map_err(|error| error.to_string())
+        let examples = Prompts::new(set, targets, 0).examples(rows(values).into_iter().map(Ok));
+        examples.map(drop).map_err(|error| error.to_string())
     }
 
     #[test]

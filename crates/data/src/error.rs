@@ -27,10 +27,26 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file's extension is none that a reader exists for.
-    #[error("{}: the kind of file is told by its extension: .jsonl, .ndjson, .json or .csv", .path.display())]
+    #[error("{}: the kind of file is told by its extension: .jsonl, .ndjson, .json, .csv, .tsv or .parquet, all but the last also with .gz or .zst behind it", .path.display())]
     UnknownKind {
         /// The file asked for.
         path: PathBuf,
+    },
+    /// A pattern of file names that gives no files.
+    #[error("{pattern}: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that is not of the kind that its extension says.
+    #[error("{}: cannot be read: {reason}", .path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What its reader said.
+        reason: String,
     },
     /// A byte sequence that is not UTF-8.
     #[error("{origin}: not UTF-8 text (byte {byte} of the file)")]

@@ -4,7 +4,7 @@
 //!
 //! | from | to | by |
 //! | --- | --- | --- |
-//! | JSON lines, JSON, CSV | [`Row`]s of named columns | [`read_rows`] |
+//! | JSON lines, JSON, CSV, TSV, Parquet | [`Row`]s of named columns | [`Rows`], or [`read_rows`] |
 //! | rows | training and held-out rows | [`split_fraction`] |
 //! | a row and a [`TemplateSet`] | an [`Example`]: prompt, target, references | [`Prompts::examples`] |
 //! | examples | [`Sample`]s of token ids | [`Tokenizer::tokenize`], or [`TokenCache::tokenize`] |
@@ -15,15 +15,15 @@
 //! line. No tensors occur here.
 //!
 //! ```
-//! use tallow_data::{BatchOptions, BatchSize, Batches, Packed, Prompts, Targets, TemplateSet, read_rows};
+//! use tallow_data::{BatchOptions, BatchSize, Batches, Packed, Prompts, Rows, Targets, TemplateSet};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("rows.jsonl");
 //! std::fs::write(&path, r#"{"dialogue": "A: Tea?\nB: Please.", "summary": "B would like tea."}"#)?;
-//! let rows = read_rows(&path)?;
+//! let rows = Rows::open(&path)?;
 //!
 //! let prompts = Prompts::new(TemplateSet::named("dialogue-summary")?, Targets::Template, 1);
-//! let examples = prompts.examples(&rows)?;
+//! let examples = prompts.examples(rows)?;
 //! assert_eq!(
 //!     examples[0].prompt,
 //!     "Summarize the following conversation.\n\nA: Tea?\nB: Please.\n\nSummary:"
@@ -63,7 +63,7 @@ pub use columns::{MissingColumn, MissingColumns};
 pub use error::{Error, Result};
 pub use pack::Packed;
 pub use prompts::{Example, Prompts, Targets};
-pub use read::{holds_rows, read_rows};
+pub use read::{Rows, Source, files, holds_rows, read_rows};
 pub use row::{Origin, Row};
 pub use split::split_fraction;
 pub use template::{Part, Template};

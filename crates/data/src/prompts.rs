@@ -17,6 +17,8 @@ pub struct Example {
     pub references: Vec<String>,
     /// The row this was made of.
     pub origin: Origin,
+    /// The name of the template that made it.
+    pub template: String,
 }
 
 /// Where targets and references come from.
@@ -51,34 +53,6 @@ impl Prompts {
         Self { set, targets, seed }
     }
 
-    /// Checks that the rows have every column that templates and references need, before any of them is used.
-    ///
-    /// A row counts for each template that it may get with any seed. A null value is missing; a column is needed
-    /// only if the row's text cannot be made without it. Of several reference columns a row needs one, and each of
-    /// them must occur in some row.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MissingColumns`]: all of them at once.
-    pub fn check_columns(&self, rows: &[Row]) -> Result<()> {
-        let mut missing = columns::Collector::new(rows);
-        for row in rows {
-            for template in self.set.candidates(row) {
-                missing.template(template, Part::Prompt, row);
-                if self.targets == Targets::Template {
-                    missing.template(template, Part::Target, row);
-                }
-            }
-        }
-        if let Targets::References(columns) = &self.targets {
-            missing.references(columns);
-        }
-        match missing.finish() {
-            MissingColumns { columns, .. } if columns.is_empty() => Ok(()),
-            missing => Err(Error::MissingColumns(missing)),
-        }
-    }
-
     /// Makes the example of one row; `index` is the row's number in its file, from 0.
     ///
     /// # Errors
@@ -102,18 +76,51 @@ impl Prompts {
             }
             Targets::Omitted => (String::new(), Vec::new()),
         };
-        Ok(Example { prompt, target, references, origin: row.origin.clone() })
+        let (origin, template) = (row.origin.clone(), template.name().into());
+        Ok(Example { prompt, target, references, origin, template })
     }
 
-    /// Makes the examples of all rows of a file, in order: [`check_columns`](Self::check_columns), then
-    /// [`example`](Self::example) for each.
+    /// Makes the examples of all rows, in order, each by [`example`](Self::example). Of the rows, nothing else is kept.
+    ///
+    /// The rows must have every column that templates and references need. A row counts for each template that it may get
+    /// with any seed. A null value is missing; a column is needed only if the row's text cannot be made without it. Of
+    /// several reference columns a row needs one, and each of them must occur in some row.
     ///
     /// # Errors
     ///
-    /// Those of the two.
-    pub fn examples(&self, rows: &[Row]) -> Result<Vec<Example>> {
-        self.check_columns(rows)?;
-        rows.iter().enumerate().map(|(index, row)| self.example(row, index)).collect()
+    /// The first row's that cannot be read; else [`Error::MissingColumns`], all of them at once; else the first row's that
+    /// no example can be made of.
+    pub fn examples(&self, rows: impl IntoIterator<Item = Result<Row>>) -> Result<Vec<Example>> {
+        let (mut missing, mut examples, mut first) = (columns::Collector::default(), Ok(Vec::new()), None);
+        let parts = match self.targets {
+            Targets::Template => &[Part::Prompt, Part::Target][..],
+            Targets::References(_) | Targets::Omitted => &[Part::Prompt],
+        };
+        let references = match &self.targets {
+            Targets::References(columns) => columns.as_slice(),
+            Targets::Template | Targets::Omitted => &[],
+        };
+        for (index, row) in rows.into_iter().enumerate() {
+            let row = row?;
+            let templates = self.set.candidates(&row);
+            let wanted =
+                templates.into_iter().flat_map(|template| parts.iter().map(move |part| (template, *part)));
+            missing.row(&row, wanted);
+            if !references.is_empty() && references.iter().all(|column| row.get(column).is_none()) {
+                missing.without_reference(&row);
+            }
+            first.get_or_insert_with(|| row.origin.clone());
+            if let (Ok(found), true) = (&mut examples, missing.is_empty()) {
+                match self.example(&row, index) {
+                    Ok(example) => found.push(example),
+                    Err(error) => examples = Err(error),
+                }
+            }
+        }
+        match missing.finish(references, first) {
+            MissingColumns { columns, .. } if columns.is_empty() => examples,
+            missing => Err(Error::MissingColumns(missing)),
+        }
     }
 }
 
@@ -142,12 +149,12 @@ mod tests {
     use serde_json::{Value, json};
     use std::path::Path;
 
-    fn rows(values: &[Value]) -> Vec<Row> {
+    fn rows(values: &[Value]) -> Vec<Result<Row>> {
         let row = |(index, value): (usize, &Value)| Row {
             fields: value.as_object().expect("a row is an object").clone(),
             origin: Origin::new(Path::new("rows.jsonl"), index + 1),
         };
-        values.iter().enumerate().map(row).collect()
+        values.iter().enumerate().map(row).map(Ok).collect()
     }
 
     fn prompts(name: &str, targets: Targets) -> Prompts {
@@ -161,7 +168,7 @@ mod tests {
     #[test]
     fn the_target_is_the_reference() {
         let rows = rows(&[json!({"dialogue": "A: Hi.", "summary": "A says hi.\n"})]);
-        let examples = prompts("dialogue-summary", Targets::Template).examples(&rows).unwrap();
+        let examples = prompts("dialogue-summary", Targets::Template).examples(rows).unwrap();
         assert_eq!(examples[0].target, "A says hi.");
         assert_eq!(examples[0].references, ["A says hi."]);
         assert_eq!(examples[0].origin.line, 1);
@@ -174,7 +181,7 @@ mod tests {
             json!({"dialogue": "A: Hi.", "summary1": " ", "summary2": null, "summary3": "three"}),
             json!({"dialogue": "A: Hi.", "summary": "own", "summary1": "one"}),
         ]);
-        let examples = prompts("dialogue-summary", three()).examples(&rows).unwrap();
+        let examples = prompts("dialogue-summary", three()).examples(rows).unwrap();
         assert_eq!(examples[0].references, ["one", "two", "three"]);
         assert_eq!(examples[1].references, ["three"]);
         let targets: Vec<_> = examples.iter().map(|example| example.target.as_str()).collect();
@@ -184,19 +191,19 @@ mod tests {
     #[test]
     fn rows_without_answers_give_prompts() {
         let rows = rows(&[json!({"dialogue": "A: Hi."})]);
-        let examples = prompts("dialogue-summary", Targets::Omitted).examples(&rows).unwrap();
+        let examples = prompts("dialogue-summary", Targets::Omitted).examples(rows).unwrap();
         assert!(examples[0].prompt.contains("A: Hi.") && examples[0].target.is_empty());
         assert!(examples[0].references.is_empty());
     }
 
     #[test]
     fn evaluation_never_inverts() {
-        let rows = rows(&vec![json!({"dialogue": "A: Hi.", "summary1": "one"}); 200]);
-        let examples = prompts("dialogue-summary-flan", three()).examples(&rows[..]);
+        let values = vec![json!({"dialogue": "A: Hi.", "summary1": "one"}); 200];
+        let examples = prompts("dialogue-summary-flan", three()).examples(rows(&values));
         let message = examples.unwrap_err().to_string();
         assert!(message.contains("`summary2`") && !message.contains("dialogue-summary-flan"), "{message}");
         for targets in [Targets::References(vec!["summary1".into()]), Targets::Omitted] {
-            let examples = prompts("dialogue-summary-flan", targets).examples(&rows).unwrap();
+            let examples = prompts("dialogue-summary-flan", targets).examples(rows(&values)).unwrap();
             assert!(examples.iter().all(|example| example.prompt.contains("A: Hi.")));
         }
     }
@@ -206,7 +213,7 @@ mod tests {
         let set = TemplateSet::inline("{{ a }}", "{{ b }}").unwrap();
         let prompts = Prompts::new(set, Targets::Template, 0);
         let message =
-            |value| prompts.examples(&rows(&[json!({"a": "x", "b": "y"}), value])).unwrap_err().to_string();
+            |value| prompts.examples(rows(&[json!({"a": "x", "b": "y"}), value])).unwrap_err().to_string();
         assert_eq!(
             message(json!({"a": " \n", "b": "y"})),
             "rows.jsonl:2: the prompt that template `inline` makes of this row is empty"
@@ -221,7 +228,7 @@ mod tests {
     fn blank_references_name_the_row() {
         let rows = rows(&[json!({"dialogue": "A: Hi.", "summary1": " "})]);
         let prompts = prompts("dialogue-summary", Targets::References(vec!["summary1".into()]));
-        let message = prompts.examples(&rows).unwrap_err().to_string();
+        let message = prompts.examples(rows).unwrap_err().to_string();
         assert_eq!(message, "rows.jsonl:1: no reference: nothing in `summary1`");
     }
 }

@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 pub struct Origin {
     /// The file, as it was named by the caller.
     pub file: Arc<Path>,
-    /// The line the row starts on, from 1.
+    /// The line the row starts on, from 1; 0 in a file that has no lines.
     pub line: usize,
-    /// The row's place in a JSON array, from 1; absent for formats with a row a line.
+    /// The row's place in a JSON array or a file without lines, from 1; absent for formats with a row a line.
     pub element: Option<usize>,
 }
 
@@ -23,14 +23,20 @@ impl Origin {
     pub fn new(file: impl Into<Arc<Path>>, line: usize) -> Self {
         Self { file: file.into(), line, element: None }
     }
+
+    /// The origin of a row of `file`, which has no lines; its number is from 1.
+    pub fn row(file: impl Into<Arc<Path>>, row: usize) -> Self {
+        Self { file: file.into(), line: 0, element: Some(row) }
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)?;
-        match self.element {
-            Some(element) => write!(f, " (element {element})"),
-            None => Ok(()),
+        let Self { file, line, element } = self;
+        match (line, element) {
+            (0, Some(row)) => write!(f, "{}: row {row}", file.display()),
+            (line, Some(element)) => write!(f, "{}:{line} (element {element})", file.display()),
+            (line, None) => write!(f, "{}:{line}", file.display()),
         }
     }
 }
@@ -104,5 +110,6 @@ mod tests {
         assert_eq!(origin.to_string(), "a/rows.json:7");
         origin.element = Some(2);
         assert_eq!(origin.to_string(), "a/rows.json:7 (element 2)");
+        assert_eq!(Origin::row(Path::new("rows.parquet"), 3).to_string(), "rows.parquet: row 3");
     }
 }

@@ -151,7 +151,13 @@ mod tests {
 
     fn example(prompt: &str, target: &str) -> Example {
         let origin = Origin::new(Path::new("rows.jsonl"), 1);
-        Example { prompt: prompt.into(), target: target.into(), references: Vec::new(), origin }
+        Example {
+            prompt: prompt.into(),
+            target: target.into(),
+            references: Vec::new(),
+            origin,
+            template: "inline".into(),
+        }
     }
 
     fn examples() -> Vec<Example> {

@@ -130,7 +130,13 @@ mod tests {
 
     fn example(prompt: &str, target: &str) -> Example {
         let origin = Origin::new(Path::new("rows.jsonl"), 1);
-        Example { prompt: prompt.into(), target: target.into(), references: vec![target.into()], origin }
+        Example {
+            prompt: prompt.into(),
+            target: target.into(),
+            references: vec![target.into()],
+            origin,
+            template: "inline".into(),
+        }
     }
 
     #[test]

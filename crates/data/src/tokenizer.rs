@@ -93,6 +93,11 @@ impl Tokenizer {
         self.inner.decode(ids, true).map_err(|error| Error::Decode { reason: error.to_string() })
     }
 
+    /// Each id as the vocabulary writes it; an id that it does not have as its number.
+    pub fn pieces(&self, ids: &[u32]) -> Vec<String> {
+        ids.iter().map(|&id| self.inner.id_to_token(id).unwrap_or_else(|| format!("<{id}>"))).collect()
+    }
+
     /// The number of tokens, special ones included.
     pub fn vocabulary_size(&self) -> usize {
         self.inner.get_vocab_size(true)

@@ -27,7 +27,7 @@ fn dialogsum_training_rows() {
     let rows = read_rows(&path).unwrap();
     assert_eq!(rows.len(), 12_460);
     assert_eq!(rows[12_459].origin.line, 12_460);
-    let examples = summaries(Targets::Template).examples(&rows).unwrap();
+    let examples = summaries(Targets::Template).examples(rows.iter().cloned().map(Ok)).unwrap();
     assert_eq!(examples.len(), rows.len());
 
     let Some(path) = shared("tokenizer/tokenizer.json") else { return };
@@ -58,11 +58,12 @@ fn dialogsum_test_rows_have_three_references_and_no_summary() {
     let rows = read_rows(&path).unwrap();
     assert_eq!(rows.len(), 500);
     let columns = ["summary1", "summary2", "summary3"].map(String::from).to_vec();
-    let examples = summaries(Targets::References(columns)).examples(&rows).unwrap();
+    let examples = summaries(Targets::References(columns)).examples(rows.iter().cloned().map(Ok)).unwrap();
     assert!(examples.iter().all(|example| example.references.len() == 3));
     assert!(examples.iter().all(|example| example.target == example.references[0]));
 
-    let message = summaries(Targets::Template).examples(&rows).unwrap_err().to_string();
+    let message =
+        summaries(Targets::Template).examples(rows.iter().cloned().map(Ok)).unwrap_err().to_string();
     assert!(message.contains("column `summary` is missing in 500 of 500 rows"), "{message}");
     assert!(message.contains("the nearest column is `summary1`"), "{message}");
 }
@@ -77,7 +78,7 @@ fn dialogsum_as_csv() {
     for row in &rows {
         assert!(lines[row.origin.line - 1].starts_with(&*row.text("id").unwrap()), "{}", row.origin);
     }
-    assert_eq!(summaries(Targets::Template).examples(&rows).unwrap().len(), 1_500);
+    assert_eq!(summaries(Targets::Template).examples(rows.iter().cloned().map(Ok)).unwrap().len(), 1_500);
     let Some(path) = shared("dialogsum/dialogsum_validation.csv") else { return };
     assert_eq!(read_rows(&path).unwrap().len(), 500);
 }
@@ -97,7 +98,7 @@ fn alpaca_in_its_two_forms() {
     let rows = read_rows(&path).unwrap();
     assert_eq!(rows.len(), 6_765);
     let prompts = Prompts::new(TemplateSet::named("alpaca").unwrap(), Targets::Template, 1);
-    let examples = prompts.examples(&rows).unwrap();
+    let examples = prompts.examples(rows.iter().cloned().map(Ok)).unwrap();
     let with_input = examples.iter().filter(|example| example.prompt.contains("\n\n### Input:\n")).count();
     assert_eq!(with_input, 6_765 - 4_746);
 

@@ -35,8 +35,8 @@ pub enum Error {
         /// Why.
         source: Box<regex::Error>,
     },
-    /// Adapter tensors that do not fit the model: all of them.
-    #[error("{path} is not an adapter of this model:\n{}", problems.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
+    /// Adapter tensors that do not fit the model: all of them; the message has the first.
+    #[error("{path} is not an adapter of this model:\n{}", tallow_t5::tensors::listed(problems))]
     Tensors {
         /// The adapter's file.
         path: PathBuf,

@@ -27,8 +27,8 @@ pub enum Error {
         /// What is wrong, and what to do.
         what: String,
     },
-    /// Tensors of a checkpoint that do not fit its config: all of them.
-    #[error("{path} does not fit its config.json:\n{}", problems.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
+    /// Tensors of a checkpoint that do not fit its config: all of them; the message has the first.
+    #[error("{path} does not fit its config.json:\n{}", crate::tensors::listed(problems))]
     Weights {
         /// The model's folder.
         path: PathBuf,

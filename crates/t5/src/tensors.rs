@@ -229,3 +229,29 @@ pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Te
     std::fs::set_permissions(&beside, permissions).map_err(Error::file(&beside))?;
     std::fs::rename(&beside, path).map_err(Error::file(path))
 }
+/// The most problems that a message lists: no more than a screen has room for.
+const MOST_LISTED: usize = 16;
+
+/// A line for each problem, and the number of those that there is no room for.
+pub fn listed(problems: &[String]) -> String {
+    let mut lines: Vec<String> = problems.iter().take(MOST_LISTED).map(|p| format!("  - {p}")).collect();
+    if problems.len() > MOST_LISTED {
+        lines.push(format!("  and {} more", problems.len() - MOST_LISTED));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_problems_is_no_longer_than_a_screen() {
+        let problems: Vec<String> = (1..=100).map(|i| format!("tensor {i}")).collect();
+        assert_eq!(listed(&problems[..2]), "  - tensor 1\n  - tensor 2");
+        assert_eq!(listed(&problems[..MOST_LISTED]).lines().count(), MOST_LISTED);
+        let list = listed(&problems);
+        assert_eq!(list.lines().count(), MOST_LISTED + 1);
+        assert!(list.ends_with("  - tensor 16\n  and 84 more"), "{list}");
+    }
+}

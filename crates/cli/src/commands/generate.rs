@@ -1,7 +1,7 @@
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
-use tallow_data::{Prompts, Targets, TemplateSet, holds_rows, read_rows};
+use tallow_data::{Prompts, Source, Targets, TemplateSet, holds_rows};
 use tallow_t5::GenerationOptions;
 
 use crate::args::GenerateArguments;
@@ -101,7 +101,8 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
         ),
     };
     let seed = run.map_or(0, |run| run.seed);
-    let examples = Prompts::new(set, Targets::Omitted, seed).examples(&read_rows(file)?)?;
+    let columns = run.map(|run| run.task().columns.clone()).unwrap_or_default();
+    let examples = Prompts::new(set, Targets::Omitted, seed).examples(Source::new(file, &columns)?.rows())?;
     Ok(examples.into_iter().map(|example| example.prompt).collect())
 }
 

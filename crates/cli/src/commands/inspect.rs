@@ -237,9 +237,13 @@ fn table(report: &Report) -> String {
         line(
             "",
             format!(
-                "about {} of memory: weights {}, trained and its moments {}, activations {}",
+                "about {} of memory: {}trained and its moments {}, activations {}",
                 size(training.peak_bytes),
-                size(training.weights_bytes),
+                // With every weight trained there are no others.
+                match training.weights_bytes {
+                    0 => String::new(),
+                    bytes => format!("weights {}, ", size(bytes)),
+                },
                 size(training.trained_bytes),
                 size(training.activation_bytes),
             ),

@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 pub mod bench;
+pub mod data;
 pub mod evaluate;
 pub mod export;
 pub mod generate;

@@ -1,9 +1,10 @@
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::problems::{Given, Problem};
 use super::{Config, Problems};
 
 /// Reads a config, changes it by `key=value` overrides, and checks all of it.
@@ -11,12 +12,18 @@ use super::{Config, Problems};
 /// # Errors
 /// [`Problems`] that lists everything that is wrong, or that the file cannot be read.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
+    // A run's folder has its own.
+    let within = path.join("config.toml");
+    let path = if within.is_file() { &within } else { path };
     let file = path.display().to_string();
+    if path.is_dir() {
+        bail!("{file}: a folder without config.toml: give a config file, or a run's folder");
+    }
     let text = std::fs::read_to_string(path).with_context(|| format!("{file}: cannot read the config"))?;
-    let problems = |found| Problems { file: file.clone(), found };
+    let problems = |found| Problems { of: file.clone(), found };
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map(|span| line_at(&text, span.start));
-        problems(vec![(line, String::new(), error.message().to_owned())])
+        let given = error.span().map_or(Given::None, |span| Given::Line(line_at(&text, span.start)));
+        problems(vec![Problem { given, key: String::new(), what: error.message().to_owned() }])
     })?;
     let mut value = Value::Table(table);
     let mut found = Vec::new();
@@ -25,16 +32,24 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
     }
     for text in overrides {
         if let Err(what) = apply(&mut value, text) {
-            found.push((None, text.clone(), what));
+            found.push(Problem { given: Given::Override(text.clone()), key: String::new(), what });
         }
     }
     let (config, wrong) = check(value);
-    // What an override put there is not on a line of the file.
-    let overridden =
-        |key: &str| overrides.iter().filter_map(|text| key_of(text)).any(|over| is_within(key, over));
-    let line = |key: &str| if overridden(key) { None } else { line_of(&text, key) };
-    found.extend(wrong.into_iter().map(|(key, what)| (line(&key), key, what)));
-    found.sort_by_key(|(line, ..)| *line);
+    // The last of several overrides stands.
+    let overriding =
+        |key: &str| overrides.iter().rev().find(|text| key_of(text).is_some_and(|over| is_within(key, over)));
+    found.extend(wrong.into_iter().map(|(key, what)| {
+        let given = match overriding(&key) {
+            Some(text) => Given::Override(text.clone()),
+            None => line_of(&text, &key).map_or(Given::None, Given::Line),
+        };
+        Problem { given, key, what }
+    }));
+    found.sort_by_key(|problem| match problem.given {
+        Given::Line(line) => Some(line),
+        Given::None | Given::Override(_) => None,
+    });
     match config {
         Some(config) if found.is_empty() => Ok(config),
         _ => Err(problems(found).into()),
@@ -111,7 +126,11 @@ fn check(mut value: Value) -> (Option<Config>, Vec<(String, String)>) {
         let error = match serde_path_to_error::deserialize::<_, Config>(value.clone()) {
             Ok(config) => {
                 let values = config.problems();
-                problems.extend(values.into_iter().filter(|(key, _)| is_said(&stand_ins, key)));
+                // Nor is a value that was taken out a missing one.
+                let is_new = |key: &str| problems.iter().all(|(known, _)| known != key);
+                let values = values.into_iter().filter(|(key, _)| is_said(&stand_ins, key) && is_new(key));
+                let values: Vec<_> = values.collect();
+                problems.extend(values);
                 return (Some(config), problems);
             }
             Err(error) => error,
@@ -382,8 +401,8 @@ template = "dialogue-summary"
         assert_eq!(
             try_load(&text, &["method.kind=lora", "method.rnak=3", "nonsense"]).unwrap_err(),
             "c.toml: 8 problems\n  \
-             c.toml: nonsense: an override has the form key=value\n  \
-             c.toml: method.rnak: is not a known key; did you mean `rank`?\n  \
+             `nonsense`: an override has the form key=value\n  \
+             `method.rnak=3`: is not a known key; did you mean `rank`?\n  \
              c.toml:7: training.steps: neither steps nor epochs is given\n  \
              c.toml:8: training.stepps: is not a known key; did you mean `steps`?\n  \
              c.toml:9: training.learning_rate: invalid type: string \"high\", expected a number\n  \
@@ -399,12 +418,17 @@ template = "dialogue-summary"
         assert_eq!(
             error(&["method.kind=lora", "method.rank=abc", "method.alpha=[]"]),
             "c.toml: 2 problems\n  \
-             c.toml: method.alpha: invalid type: sequence, expected a number\n  \
-             c.toml: method.rank: invalid type: string \"abc\", expected a whole number from 0"
+             `method.alpha=[]`: invalid type: sequence, expected a number\n  \
+             `method.rank=abc`: invalid type: string \"abc\", expected a whole number from 0"
+        );
+        assert_eq!(
+            error(&["training.steps=five"]),
+            "c.toml: 1 problem\n  \
+             `training.steps=five`: invalid type: string \"five\", expected a whole number from 0"
         );
         assert_eq!(
             error(&["model=x"]),
-            "c.toml: 1 problem\n  c.toml: model: invalid type: string \"x\", expected a section"
+            "c.toml: 1 problem\n  `model=x`: invalid type: string \"x\", expected a section"
         );
         assert_eq!(error(&["method.rank=4"]), "c.toml: 1 problem\n  c.toml: method.kind: is missing");
     }
@@ -421,7 +445,7 @@ template = "dialogue-summary"
         assert_eq!(config.task().validation.as_deref(), Some(Path::new("v.jsonl")));
         assert_eq!(
             try_load(GOOD, &["training.epochs=2", "training.steps=9"]).unwrap_err(),
-            "c.toml: 1 problem\n  c.toml: training.epochs: steps is given too: keep one of them"
+            "c.toml: 1 problem\n  `training.epochs=2`: steps is given too: keep one of them"
         );
     }
 

@@ -5,6 +5,7 @@ mod load;
 mod problems;
 mod template;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ impl ModelOptions {
 pub struct TaskOptions {
     /// The task's name in messages.
     pub name: String,
-    /// Rows to train on: .jsonl, .json or .csv.
+    /// Rows to train on: a file, or a pattern of file names.
     pub train: PathBuf,
     /// Rows for the validation loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +98,9 @@ pub struct TaskOptions {
     /// Columns of the test rows that hold references, if there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
+    /// Columns under the names that the template wants: those to the names that they have in the files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
     /// A template set's name, or a prompt and a target.
     pub template: TemplateChoice,
     /// Prompts are cut to so many tokens, the end token included.

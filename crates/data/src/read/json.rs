@@ -1,87 +1,142 @@
-//! A JSON array of objects, read element by element so that each row knows its line.
+//! A JSON array of objects, read element by element: each row knows its line, and no more than one is held.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Deserializer, Value};
-
-use super::{jsonl, malformed, newlines, row_of};
+use super::{jsonl::JsonLines, malformed, row_of, text};
 use crate::error::{Error, Result};
 use crate::row::{Origin, Row};
 
-pub(super) fn rows(text: &str, file: &Arc<Path>) -> Result<Vec<Row>> {
-    match text.trim_start().as_bytes().first() {
-        Some(b'[') => Array { text, at: 0, line: 1, element: 1, file }.rows(),
-        _ => jsonl::rows(text, file),
+/// The rows of an array; or, if its first character is another, of JSON lines.
+pub(super) fn rows<'a, R: Read + 'a>(
+    reader: R,
+    file: Arc<Path>,
+) -> Result<Box<dyn Iterator<Item = Result<Row>> + 'a>> {
+    let mut array = Array { reader: BufReader::new(reader), line: 1, element: 1, place: Place::First, file };
+    // Lines that are blank so far belong to either; the lines' reader has to count them too.
+    let mut blank = 0;
+    loop {
+        match array.peek()? {
+            Some(byte) if byte.is_ascii_whitespace() => {
+                blank += usize::from(byte == b'\n');
+                array.advance(byte);
+            }
+            Some(b'[') => {
+                array.advance(b'[');
+                return Ok(Box::new(array));
+            }
+            _ => return Ok(Box::new(JsonLines::behind(array.reader, array.file, blank))),
+        }
     }
 }
 
-struct Array<'a> {
-    text: &'a str,
-    /// Bytes read so far.
-    at: usize,
-    /// The line of byte `at`.
+/// Where in the array the reader stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// Before the first element, or the end of an empty array.
+    First,
+    /// Before an element.
+    Before,
+    /// Behind an element.
+    Behind,
+    /// Behind the array.
+    End,
+    /// Behind an error: nothing more is read.
+    Failed,
+}
+
+struct Array<R> {
+    reader: BufReader<R>,
+    /// Of the next byte.
     line: usize,
     /// The number of the element being read, from 1.
     element: usize,
-    file: &'a Arc<Path>,
+    place: Place,
+    file: Arc<Path>,
 }
 
-impl Array<'_> {
-    fn rows(mut self) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        self.skip_blanks();
-        self.advance(1);
-        self.skip_blanks();
-        if self.peek() == Some(b']') {
-            self.advance(1);
-            return self.end(rows);
-        }
-        loop {
-            self.skip_blanks();
-            rows.push(self.row()?);
-            self.skip_blanks();
-            match self.peek() {
-                Some(b',') => self.advance(1),
-                Some(b']') => {
-                    self.advance(1);
-                    return self.end(rows);
-                }
-                Some(_) => return Err(self.malformed("expected `,` or `]` behind the element")),
-                None => return Err(self.malformed("the file ends inside the array, `]` is missing")),
-            }
-            self.element += 1;
+const NO_END: &str = "the file ends inside the array, `]` is missing";
+
+impl<R: Read> Array<R> {
+    /// The next byte.
+    fn peek(&mut self) -> Result<Option<u8>> {
+        match self.reader.fill_buf() {
+            Ok(bytes) => Ok(bytes.first().copied()),
+            Err(error) => Err(text::failed(error, &self.file)),
         }
     }
 
+    /// Goes behind the next byte, which is this one.
+    fn advance(&mut self, byte: u8) {
+        self.line += usize::from(byte == b'\n');
+        self.reader.consume(1);
+    }
+
+    fn step(&mut self) -> Result<Option<Row>> {
+        while self.place != Place::Failed {
+            let Some(byte) = self.peek()? else {
+                return match self.place {
+                    Place::End => Ok(None),
+                    _ => Err(self.malformed(NO_END)),
+                };
+            };
+            match (byte, self.place) {
+                (byte, _) if byte.is_ascii_whitespace() => self.advance(byte),
+                (b']', Place::First | Place::Behind) => {
+                    self.advance(byte);
+                    self.place = Place::End;
+                }
+                (b',', Place::Behind) => {
+                    self.advance(byte);
+                    self.place = Place::Before;
+                    self.element += 1;
+                }
+                (_, Place::First | Place::Before) => {
+                    self.place = Place::Behind;
+                    return self.row().map(Some);
+                }
+                (_, Place::Behind) => return Err(self.malformed("expected `,` or `]` behind the element")),
+                (_, Place::End | Place::Failed) => {
+                    return Err(Error::MalformedRow {
+                        origin: Origin::new(self.file.clone(), self.line),
+                        reason: "text behind the array's `]`".into(),
+                    });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The element that begins here.
     fn row(&mut self) -> Result<Row> {
         let origin = self.origin();
-        let mut rest = &self.text[self.at..];
-        if !rest.starts_with(['{', '[', '"']) {
-            // A number or a word does not end by itself, and the stream below wants a blank behind it.
-            let end = rest.find(|c: char| c == ',' || c == ']' || c.is_whitespace());
-            rest = &rest[..end.unwrap_or(rest.len())];
-        }
-        let mut values = Deserializer::from_str(rest).into_iter::<Value>();
-        match values.next() {
-            Some(Ok(value)) => {
-                let length = values.byte_offset();
-                self.advance(length);
-                row_of(value, origin)
+        let mut text = Vec::new();
+        // Brackets that are open, and whether a string is; a number or a word ends before what follows it.
+        let (mut open, mut quoted, mut escaped) = (0usize, false, false);
+        while let Some(byte) = self.peek()? {
+            let ends = matches!(byte, b',' | b']' | b'}') || byte.is_ascii_whitespace();
+            if ends && open == 0 && !quoted && !text.is_empty() {
+                break;
             }
-            Some(Err(error)) => Err(malformed(&error, origin)),
-            None => Err(self.malformed("the file ends inside the array, `]` is missing")),
+            text.push(byte);
+            self.advance(byte);
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                _ if quoted => {}
+                b'{' | b'[' => open += 1,
+                b'}' | b']' => open = open.saturating_sub(1),
+                _ => continue,
+            }
+            if open == 0 && !quoted {
+                break;
+            }
         }
-    }
-
-    fn end(mut self, rows: Vec<Row>) -> Result<Vec<Row>> {
-        self.skip_blanks();
-        match self.peek() {
-            None => Ok(rows),
-            Some(_) => Err(Error::MalformedRow {
-                origin: Origin::new(self.file.clone(), self.line),
-                reason: "text behind the array's `]`".into(),
-            }),
+        match serde_json::from_slice(&text) {
+            Ok(value) => row_of(value, origin),
+            Err(error) => Err(malformed(&error, origin)),
         }
     }
 
@@ -92,18 +147,16 @@ impl Array<'_> {
     fn malformed(&self, reason: &str) -> Error {
         Error::MalformedRow { origin: self.origin(), reason: reason.into() }
     }
+}
 
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
+impl<R: Read> Iterator for Array<R> {
+    type Item = Result<Row>;
 
-    fn advance(&mut self, bytes: usize) {
-        self.line += newlines(&self.text.as_bytes()[self.at..self.at + bytes]);
-        self.at += bytes;
-    }
-
-    fn skip_blanks(&mut self) {
-        let rest = &self.text[self.at..];
-        self.advance(rest.len() - rest.trim_start().len());
+    fn next(&mut self) -> Option<Result<Row>> {
+        let row = self.step().transpose()?;
+        if row.is_err() {
+            self.place = Place::Failed;
+        }
+        Some(row)
     }
 }

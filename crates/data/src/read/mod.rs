@@ -1,58 +1,159 @@
-//! Data files to rows: JSON lines, a JSON array, CSV.
+//! Data files to rows, one after the other: JSON lines, a JSON array, CSV, TSV, Parquet; compressed or not.
 
-mod csv;
+mod delimited;
 mod json;
 mod jsonl;
+mod parquet;
+mod source;
+mod text;
 
-use std::io::ErrorKind;
-use std::path::Path;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use self::delimited::Delimited;
+use self::jsonl::JsonLines;
+use self::parquet::Parquet;
+pub use self::source::Source;
+use self::text::Text;
 use crate::error::{Error, Result};
 use crate::row::{Origin, Row};
 
-/// Reads all rows of a file, in file order.
+/// The rows of a file, in file order. No more than one is held, and of a Parquet file no more than a group of rows.
 ///
-/// The kind of file is told by its extension: `.jsonl` and `.ndjson` hold an object a line, `.json` an array of
-/// objects (or JSON lines after all, told by the first character that is not blank), `.csv` a header and
-/// comma-separated rows. A byte order mark is skipped, and so are blank lines. At least one row is returned.
+/// It ends with the first error. A file without rows is one.
+pub struct Rows {
+    rows: Box<dyn Iterator<Item = Result<Row>>>,
+    path: PathBuf,
+    any: bool,
+}
+
+impl Rows {
+    /// Opens a file.
+    ///
+    /// The kind of file is told by its extension: `.jsonl` and `.ndjson` hold an object a line, `.json` an array of
+    /// objects (or JSON lines after all, told by the first character that is not blank), `.csv` and `.tsv` a header and
+    /// rows with commas or tabs between their values, `.parquet` what its name says. Behind one of the others, `.gz` and
+    /// `.zst` say how it is compressed. A byte order mark is skipped, and so are blank lines.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not there, or of unknown kind. The rows give: a file that is not UTF-8 or without rows; and a row
+    /// that is malformed, is not an object, or has not as many fields as the header. The message starts with file and
+    /// line.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (kind, compression) = kind(path).ok_or_else(|| Error::UnknownKind { path: path.into() })?;
+        let failed = |source: std::io::Error| match source.kind() {
+            ErrorKind::NotFound => Error::FileNotFound { path: path.into() },
+            _ => Error::Read { path: path.into(), source },
+        };
+        let file = File::open(path).map_err(failed)?;
+        let name: Arc<Path> = path.into();
+        let rows: Box<dyn Iterator<Item = Result<Row>>> = match kind {
+            Kind::Parquet => Box::new(Parquet::new(file, name)?),
+            kind => {
+                let bytes: Box<dyn Read> = match compression {
+                    Compression::None => Box::new(file),
+                    Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(file)),
+                    Compression::Zstd => Box::new(zstd::Decoder::new(file).map_err(failed)?),
+                };
+                let text = Text::new(bytes);
+                match kind {
+                    Kind::Json => json::rows(text, name)?,
+                    Kind::Delimited(delimiter) => Box::new(Delimited::new(text, name, delimiter)),
+                    _ => Box::new(JsonLines::new(text, name)),
+                }
+            }
+        };
+        Ok(Self { rows, path: path.into(), any: false })
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Result<Row>> {
+        let row = self.rows.next();
+        if row.is_none() && !self.any {
+            self.any = true;
+            return Some(Err(Error::NoRows { path: self.path.clone() }));
+        }
+        self.any = true;
+        row
+    }
+}
+
+/// All rows of a file: [`Rows::open`].
 ///
 /// # Errors
 ///
-/// A file that is not there, of unknown kind, not UTF-8 or without rows; and the first row that is malformed,
-/// is not an object, or has not as many fields as the CSV header. The message starts with file and line.
+/// Those of opening it, and of its rows the first.
 pub fn read_rows(path: &Path) -> Result<Vec<Row>> {
-    let read = reader(path).ok_or_else(|| Error::UnknownKind { path: path.into() })?;
-    let bytes = std::fs::read(path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => Error::FileNotFound { path: path.into() },
-        _ => Error::Read { path: path.into(), source },
-    })?;
-    let file: Arc<Path> = path.into();
-    let text = std::str::from_utf8(&bytes).map_err(|e| {
-        let line = 1 + newlines(&bytes[..e.valid_up_to()]);
-        Error::NotUtf8 { origin: Origin::new(file.clone(), line), byte: e.valid_up_to() }
-    })?;
-    let rows = read(text.strip_prefix('\u{feff}').unwrap_or(text), &file)?;
-    if rows.is_empty() {
-        return Err(Error::NoRows { path: path.into() });
-    }
-    Ok(rows)
+    Rows::open(path)?.collect()
 }
 
 /// Whether a file holds rows, by its extension.
 pub fn holds_rows(path: &Path) -> bool {
-    reader(path).is_some()
+    kind(path).is_some()
 }
 
-type Reader = fn(&str, &Arc<Path>) -> Result<Vec<Row>>;
+/// The files that a name stands for: that of a file, or a pattern with `*`, `?`, `[a-z]` or `**`, whose files come in
+/// the order of their names.
+///
+/// # Errors
+///
+/// A pattern that is none, or that no file matches.
+pub fn files(name: &Path) -> Result<Vec<PathBuf>> {
+    let pattern = name.to_string_lossy();
+    if name.exists() || !pattern.contains(['*', '?', '[']) {
+        return Ok(vec![name.into()]);
+    }
+    let invalid = |reason: String| Error::Pattern { pattern: pattern.clone().into_owned(), reason };
+    let found = glob::glob(&pattern).map_err(|error| invalid(error.to_string()))?;
+    let found = found
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|error| Error::Read { path: error.path().into(), source: error.into() })?;
+    match found.is_empty() {
+        true => Err(invalid("no file has such a name".into())),
+        false => Ok(found),
+    }
+}
 
-fn reader(path: &Path) -> Option<Reader> {
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "jsonl" | "ndjson" => Some(jsonl::rows),
-        "json" => Some(json::rows),
-        "csv" => Some(csv::rows),
+#[derive(Clone, Copy)]
+enum Kind {
+    JsonLines,
+    Json,
+    Delimited(u8),
+    Parquet,
+}
+
+#[derive(Clone, Copy)]
+enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+fn kind(path: &Path) -> Option<(Kind, Compression)> {
+    let extension = |path: &Path| Some(path.extension()?.to_str()?.to_ascii_lowercase());
+    let compression = match extension(path)?.as_str() {
+        "gz" => Compression::Gzip,
+        "zst" => Compression::Zstd,
+        _ => Compression::None,
+    };
+    let kind = match compression {
+        Compression::None => extension(path)?,
+        Compression::Gzip | Compression::Zstd => extension(Path::new(path.file_stem()?))?,
+    };
+    match (kind.as_str(), compression) {
+        ("jsonl" | "ndjson", _) => Some((Kind::JsonLines, compression)),
+        ("json", _) => Some((Kind::Json, compression)),
+        ("csv", _) => Some((Kind::Delimited(b','), compression)),
+        ("tsv", _) => Some((Kind::Delimited(b'\t'), compression)),
+        ("parquet", Compression::None) => Some((Kind::Parquet, compression)),
         _ => None,
     }
 }

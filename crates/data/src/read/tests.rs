@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+
 use super::*;
 use serde_json::json;
 
@@ -133,13 +136,172 @@ fn files_must_hold_rows() {
 fn files_must_exist_and_be_of_a_known_kind() {
     let error = |path: &str| read_rows(Path::new(path)).unwrap_err().to_string();
     assert_eq!(error("nowhere/rows.csv"), "nowhere/rows.csv: no such file");
-    assert_eq!(
-        error("rows.parquet"),
-        "rows.parquet: the kind of file is told by its extension: .jsonl, .ndjson, .json or .csv"
-    );
+    for name in ["rows.txt", "rows", "rows.gz", "rows.parquet.gz", "rows.csv.gz.gz"] {
+        let kinds = ".jsonl, .ndjson, .json, .csv, .tsv or .parquet, all but the last also with .gz or .zst behind it";
+        assert_eq!(error(name), format!("{name}: the kind of file is told by its extension: {kinds}"));
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("folder.json");
     std::fs::create_dir(&path).unwrap();
     let message = read_rows(&path).unwrap_err().to_string();
     assert!(message.contains("folder.json: cannot be read: "), "{message}");
+}
+
+#[test]
+fn tab_separated() {
+    let rows = read("rows.tsv", "id\ttext\n1\ta, b\n\n2\t\"tab\tand\nline\"\n3\tlast").unwrap();
+    let expected = [
+        json!({"id": "1", "text": "a, b"}),
+        json!({"id": "2", "text": "tab\tand\nline"}),
+        json!({"id": "3", "text": "last"}),
+    ];
+    assert_eq!(values(&rows), expected);
+    assert_eq!(lines(&rows), [2, 4, 6]);
+}
+
+#[test]
+fn lines_are_counted_over_more_than_the_parser_reads_at_a_time() {
+    let mut text = String::from("id,text\r\n");
+    let mut wanted = Vec::new();
+    let mut line = 2;
+    for i in 0..5000 {
+        let blank = "\r\n".repeat(i % 3);
+        text += &format!("{blank}{i},\"a {i}\r\nb\"\r\n");
+        wanted.push(line + i % 3);
+        line += i % 3 + 2;
+    }
+    let rows = read("rows.csv", &text).unwrap();
+    assert_eq!(lines(&rows), wanted);
+    assert_eq!(rows[4999].fields["text"], "a 4999\r\nb");
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn compressed_files_are_what_is_in_them() {
+    let text = "\u{feff}{\"a\": 1}\n\n{\"a\": \"ü\"}\n";
+    // As `cat one.gz two.gz` makes it.
+    let twice = [gzip(text), gzip("{\"a\": 3}\n")].concat();
+    let rows = read("rows.jsonl.gz", twice).unwrap();
+    assert_eq!(values(&rows), [json!({"a": 1}), json!({"a": "ü"}), json!({"a": 3})]);
+    assert_eq!(lines(&rows), [1, 3, 4]);
+    let rows = read("rows.json.ZST", zstd::encode_all(&b"[{\"a\": 1}]"[..], 1).unwrap()).unwrap();
+    assert_eq!(values(&rows), [json!({"a": 1})]);
+    assert_eq!(values(&read("rows.csv.gz", gzip("a,b\n1,2\n")).unwrap()), [json!({"a": "1", "b": "2"})]);
+
+    let mut cut = gzip(&"{\"a\": 1}\n".repeat(1000));
+    cut.truncate(cut.len() / 2);
+    let cut = message("rows.jsonl.gz", cut);
+    assert!(cut.starts_with("rows.jsonl.gz: cannot be read: "), "{cut}");
+    assert!(message("rows.jsonl.gz", text).starts_with("rows.jsonl.gz: cannot be read: "));
+    assert!(message("rows.jsonl.zst", text).starts_with("rows.jsonl.zst: cannot be read: "));
+}
+
+/// Two groups of rows with texts, one of them null, a number and a list.
+fn parquet() -> Vec<u8> {
+    use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+    use ::parquet::file::writer::SerializedFileWriter;
+    let schema = "message rows {
+        optional binary text (utf8); required int64 number;
+        optional group tags (list) { repeated group list { optional binary element (utf8); } }
+    }";
+    let schema = ::parquet::schema::parser::parse_message_type(schema).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema.into(), Default::default()).unwrap();
+    for group in 0..2 {
+        let mut group_writer = writer.next_row_group().unwrap();
+        let text = |text: &str| ByteArray::from(text);
+        let mut column = group_writer.next_column().unwrap().unwrap();
+        let texts = [text(&format!("text {group}"))];
+        column.typed::<ByteArrayType>().write_batch(&texts, Some(&[1, 0]), None).unwrap();
+        column.close().unwrap();
+        let mut column = group_writer.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&[7, group], None, None).unwrap();
+        column.close().unwrap();
+        let mut column = group_writer.next_column().unwrap().unwrap();
+        let tags = [text("a"), text("b"), text("c")];
+        column.typed::<ByteArrayType>().write_batch(&tags, Some(&[3, 3, 3]), Some(&[0, 1, 0])).unwrap();
+        column.close().unwrap();
+        group_writer.close().unwrap();
+    }
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn columns_of_parquet() {
+    let rows = read("rows.parquet", parquet()).unwrap();
+    let row = |group: i64, first: bool| match first {
+        true => json!({"text": format!("text {group}"), "number": 7, "tags": ["a", "b"]}),
+        false => json!({"text": null, "number": group, "tags": ["c"]}),
+    };
+    assert_eq!(values(&rows), [row(0, true), row(0, false), row(1, true), row(1, false)]);
+    assert!(rows[2].origin.to_string().ends_with("rows.parquet: row 3"));
+    assert!(message("rows.parquet", "no").starts_with("rows.parquet: cannot be read: "));
+    let mut cut = parquet();
+    cut.truncate(100);
+    assert!(message("rows.parquet", cut).starts_with("rows.parquet: cannot be read: "));
+}
+
+#[test]
+fn a_pattern_is_its_files_in_the_order_of_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("part-2.jsonl", "{\"a\": 3}"),
+        ("part-1.jsonl", "{\"a\": 1}\n{\"a\": 2}"),
+        ("part-[x].csv", "a\n4"),
+        ("other.txt", ""),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let rows = |pattern: &str| -> Result<Vec<Row>> {
+        Source::new(&folder.path().join(pattern), &BTreeMap::new())?.rows().collect()
+    };
+    assert_eq!(values(&rows("part-*.jsonl").unwrap()), [json!({"a": 1}), json!({"a": 2}), json!({"a": 3})]);
+    // A file of this name is no pattern.
+    assert_eq!(values(&rows("part-[x].csv").unwrap()), [json!({"a": "4"})]);
+    let says = |pattern: &str| rows(pattern).unwrap_err().to_string();
+    assert!(says("none-*.csv").ends_with("none-*.csv: no file has such a name"), "{}", says("none-*.csv"));
+    assert!(says("part-***.csv").contains("part-***.csv: "), "{}", says("part-***.csv"));
+    assert!(says("*.txt").contains("other.txt: the kind of file"));
+    assert!(says("none.csv").ends_with("none.csv: no such file"));
+}
+
+#[test]
+fn columns_come_under_other_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.jsonl");
+    std::fs::write(&file, "{\"a\": 1, \"b\": 2, \"c\": 3}\n{\"a\": 4}\n").unwrap();
+    let rows = |columns: &[(&str, &str)]| -> Vec<Value> {
+        let columns = columns.iter().map(|(new, old)| (new.to_string(), old.to_string())).collect();
+        let rows: Vec<Row> = Source::new(&file, &columns).unwrap().rows().map(Result::unwrap).collect();
+        values(&rows)
+    };
+    assert_eq!(rows(&[("x", "a")]), [json!({"b": 2, "c": 3, "x": 1}), json!({"x": 4})]);
+    assert_eq!(rows(&[("a", "b"), ("b", "a")]), [json!({"c": 3, "a": 2, "b": 1}), json!({"b": 4})]);
+    assert_eq!(rows(&[("b", "a")]), [json!({"b": 1, "c": 3}), json!({"b": 4})]);
+}
+
+#[test]
+fn nothing_follows_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("1.jsonl", "{\"a\": 1}\n{\n{\"a\": 2}\n"),
+        ("2.json", "[{\"a\": 1}, 2, {\"a\": 3}]"),
+        ("3.csv", "a,b\n1,2\n1\n1,2\n"),
+        ("4.jsonl", "{\"a\": 1}"),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let rows = |pattern: &str| -> Vec<bool> {
+        let source = Source::new(&folder.path().join(pattern), &BTreeMap::new()).unwrap();
+        source.rows().map(|row| row.is_ok()).collect()
+    };
+    for pattern in ["1.jsonl", "2.json", "3.csv", "*"] {
+        assert_eq!(rows(pattern), [true, false], "{pattern}");
+    }
 }

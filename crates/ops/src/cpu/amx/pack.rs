@@ -178,9 +178,9 @@ unsafe fn split(x: Operand, scale: f32, out: &mut [Line]) {
             }
             for part in 0..PARTS {
                 let mut bits = [_mm512_castps_si512(rest[0]), _mm512_castps_si512(rest[1])];
-                // The first part is rounded, so that the rest has either sign, and what is left out of products no
-                // bias. The others are cut off: eight bits are left to the last one.
-                if part == 0 {
+                // Rounded, the rest is smaller by half, and has either sign. The last part has eight bits and needs no
+                // rounding; so a NaN stays one there.
+                if part + 1 < PARTS {
                     bits = [_mm512_add_epi32(bits[0], half), _mm512_add_epi32(bits[1], half)];
                 }
                 let line = merge(bits[0], bits[1], down);

@@ -61,6 +61,8 @@ def probe():
 def measured(command):
     """A run, and how disturbed the cores were before or after it; one that was seen to be disturbed is none."""
     global shortest
+    if quiet == float("inf"):
+        return run(command), 0
     while time.monotonic() < end:
         before = probe()
         shortest = min(shortest, before)
@@ -81,8 +83,10 @@ def agreement(ours, peer):
     return f"{sum(rows)} of {len(rows)} texts the same"
 
 
-cores = multiprocessing.Pool(len(os.sched_getaffinity(0)))
-shortest = min(probe() for _ in range(20)) if quiet < float("inf") else float("inf")
+shortest = float("inf")
+if quiet < shortest:
+    cores = multiprocessing.Pool(len(os.sched_getaffinity(0)))
+    shortest = min(probe() for _ in range(20))
 results = []
 while len(results) < pairs:
     runs = [measured(command) for command in commands]

@@ -18,15 +18,13 @@ pub(super) struct Delimited<R> {
     header: Option<StringRecord>,
     record: StringRecord,
     file: Arc<Path>,
-    /// An error was given: nothing more is read.
-    failed: bool,
 }
 
 impl<R: Read> Delimited<R> {
     pub fn new(reader: R, file: Arc<Path>, delimiter: u8) -> Self {
         let records = Records::new(reader, delimiter);
         let reader = ReaderBuilder::new().delimiter(delimiter).has_headers(false).from_reader(records);
-        Self { reader, header: None, record: StringRecord::new(), file, failed: false }
+        Self { reader, header: None, record: StringRecord::new(), file }
     }
 
     /// Reads a record; false at the end.
@@ -86,12 +84,7 @@ impl<R: Read> Iterator for Delimited<R> {
     type Item = Result<Row>;
 
     fn next(&mut self) -> Option<Result<Row>> {
-        if self.failed {
-            return None;
-        }
-        let row = self.row().transpose()?;
-        self.failed = row.is_err();
-        Some(row)
+        self.row().transpose()
     }
 }
 

@@ -42,8 +42,6 @@ enum Place {
     Behind,
     /// Behind the array.
     End,
-    /// Behind an error: nothing more is read.
-    Failed,
 }
 
 struct Array<R> {
@@ -74,7 +72,7 @@ impl<R: Read> Array<R> {
     }
 
     fn step(&mut self) -> Result<Option<Row>> {
-        while self.place != Place::Failed {
+        loop {
             let Some(byte) = self.peek()? else {
                 return match self.place {
                     Place::End => Ok(None),
@@ -97,7 +95,7 @@ impl<R: Read> Array<R> {
                     return self.row().map(Some);
                 }
                 (_, Place::Behind) => return Err(self.malformed("expected `,` or `]` behind the element")),
-                (_, Place::End | Place::Failed) => {
+                (_, Place::End) => {
                     return Err(Error::MalformedRow {
                         origin: Origin::new(self.file.clone(), self.line),
                         reason: "text behind the array's `]`".into(),
@@ -105,7 +103,6 @@ impl<R: Read> Array<R> {
                 }
             }
         }
-        Ok(None)
     }
 
     /// The element that begins here.
@@ -153,10 +150,6 @@ impl<R: Read> Iterator for Array<R> {
     type Item = Result<Row>;
 
     fn next(&mut self) -> Option<Result<Row>> {
-        let row = self.step().transpose()?;
-        if row.is_err() {
-            self.place = Place::Failed;
-        }
-        Some(row)
+        self.step().transpose()
     }
 }

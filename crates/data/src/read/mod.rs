@@ -29,6 +29,7 @@ pub struct Rows {
     rows: Box<dyn Iterator<Item = Result<Row>>>,
     path: PathBuf,
     any: bool,
+    failed: bool,
 }
 
 impl Rows {
@@ -68,7 +69,7 @@ impl Rows {
                 }
             }
         };
-        Ok(Self { rows, path: path.into(), any: false })
+        Ok(Self { rows, path: path.into(), any: false, failed: false })
     }
 }
 
@@ -76,12 +77,15 @@ impl Iterator for Rows {
     type Item = Result<Row>;
 
     fn next(&mut self) -> Option<Result<Row>> {
-        let row = self.rows.next();
-        if row.is_none() && !self.any {
-            self.any = true;
-            return Some(Err(Error::NoRows { path: self.path.clone() }));
+        if self.failed {
+            return None;
         }
+        let row = match self.rows.next() {
+            None if !self.any => Some(Err(Error::NoRows { path: self.path.clone() })),
+            row => row,
+        };
         self.any = true;
+        self.failed = row.as_ref().is_some_and(Result::is_err);
         row
     }
 }
@@ -113,9 +117,12 @@ pub fn files(name: &Path) -> Result<Vec<PathBuf>> {
     }
     let invalid = |reason: String| Error::Pattern { pattern: pattern.clone().into_owned(), reason };
     let found = glob::glob(&pattern).map_err(|error| invalid(error.to_string()))?;
-    let found = found
+    let mut found = found
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|error| Error::Read { path: error.path().into(), source: error.into() })?;
+    // What systems and editors leave beside files of rows starts with a dot.
+    let hidden = |name: &Path| name.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    found.retain(|path| !path.is_dir() && (hidden(Path::new(&*pattern)) || !hidden(path)));
     match found.is_empty() {
         true => Err(invalid("no file has such a name".into())),
         false => Ok(found),

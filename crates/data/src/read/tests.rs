@@ -247,6 +247,42 @@ fn columns_of_parquet() {
     assert!(message("rows.parquet", cut).starts_with("rows.parquet: cannot be read: "));
 }
 
+/// A row whose only column is of this kind and has this value.
+fn one<T: ::parquet::data_type::DataType>(kind: &str, value: T::T) -> Vec<u8> {
+    let schema = ::parquet::schema::parser::parse_message_type(&format!("message rows {{ required {kind}; }}"));
+    let mut bytes = Vec::new();
+    let mut writer = ::parquet::file::writer::SerializedFileWriter::new(
+        &mut bytes,
+        schema.unwrap().into(),
+        Default::default(),
+    )
+    .unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<T>().write_batch(&[value], None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn values_of_parquet() {
+    use ::parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArrayType, Int64Type};
+    let bytes = |value: &[u8]| one::<ByteArrayType>("binary text", ByteArray::from(value.to_vec()));
+    let values = |bytes| values(&read("rows.parquet", bytes).unwrap());
+    assert_eq!(values(bytes("ä text".as_bytes())), [json!({"text": "ä text"})]);
+    let says = message("rows.parquet", bytes(b"\xff"));
+    assert_eq!(says, "rows.parquet: row 1: malformed row: column `text` holds bytes that are not UTF-8 text");
+    let time = |value| one::<Int64Type>("int64 at (timestamp_millis)", value);
+    assert_eq!(values(time(0)), [json!({"at": "1970-01-01 00:00:00.000 +00:00"})]);
+    let says = message("rows.parquet", time(i64::MAX));
+    assert_eq!(says, "rows.parquet: row 1: malformed row: column `at` holds a time that is out of range");
+    let interval = ByteArray::from(vec![0; 12]).into();
+    let says = message("rows.parquet", one::<FixedLenByteArrayType>("fixed_len_byte_array(12) i (interval)", interval));
+    assert_eq!(says, "rows.parquet: cannot be read: column `i` holds intervals, which are not read");
+}
+
 #[test]
 fn a_pattern_is_its_files_in_the_order_of_their_names() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,12 +291,16 @@ fn a_pattern_is_its_files_in_the_order_of_their_names() {
         ("part-1.jsonl", "{\"a\": 1}\n{\"a\": 2}"),
         ("part-[x].csv", "a\n4"),
         ("other.txt", ""),
+        ("._part-1.jsonl", "no rows"),
     ] {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
+    std::fs::create_dir(folder.path().join("part-3.jsonl")).unwrap();
     let rows = |pattern: &str| -> Result<Vec<Row>> {
         Source::new(&folder.path().join(pattern), &BTreeMap::new())?.rows().collect()
     };
+    assert_eq!(rows("*part-?.jsonl").unwrap().len(), 3);
+    assert!(rows("._*.jsonl").unwrap_err().to_string().contains("._part-1.jsonl:1: malformed"));
     assert_eq!(values(&rows("part-*.jsonl").unwrap()), [json!({"a": 1}), json!({"a": 2}), json!({"a": 3})]);
     // A file of this name is no pattern.
     assert_eq!(values(&rows("part-[x].csv").unwrap()), [json!({"a": "4"})]);
@@ -301,6 +341,10 @@ fn nothing_follows_an_error() {
         let source = Source::new(&folder.path().join(pattern), &BTreeMap::new()).unwrap();
         source.rows().map(|row| row.is_ok()).collect()
     };
+    for name in ["1.jsonl", "2.json", "3.csv"] {
+        let rows = Rows::open(&folder.path().join(name)).unwrap();
+        assert_eq!(rows.map(|row| row.is_ok()).collect::<Vec<_>>(), [true, false], "{name}");
+    }
     for pattern in ["1.jsonl", "2.json", "3.csv", "*"] {
         assert_eq!(rows(pattern), [true, false], "{pattern}");
     }

@@ -18,8 +18,8 @@ pub fn batches(model: &Path, rows: &Path) -> anyhow::Result<Vec<Vec<Sample>>> {
     let tokenizer = Tokenizer::from_file(&model.join("tokenizer.json"))?;
     let prompts = Prompts::new(TemplateSet::named("dialogue-summary")?, Targets::Template, 0);
     let examples = prompts.examples(Rows::open(rows)?)?;
-    let (samples, _) = tokenizer.tokenize(&examples, Limits { source: 512, target: 128 })?;
-    Ok(samples.chunks(8).map(<[Sample]>::to_vec).collect())
+    let (samples, _) = tokenizer.tokenize(&examples[..], Limits { source: 512, target: 128 })?;
+    Ok(samples.read_all()?.chunks(8).map(<[Sample]>::to_vec).collect())
 }
 
 /// The model with a fresh LoRA, which has B = 0.

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use tallow_data::Newlines;
 use tallow_t5::{Checkpointing, EarlyStopping};
 
 use crate::config::{ComputeOptions, KernelChoice, MOST_THREADS, Place, Precision};
@@ -11,6 +12,13 @@ use crate::data::{TEST, TRAINING, VALIDATION};
 /// A number in bounds.
 fn from(least: u64) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(least..)
+}
+
+/// As in a config.
+fn newlines(text: &str) -> Result<Newlines, String> {
+    let known = [Newlines::Blank, Newlines::Targets, Newlines::Both];
+    let found = known.into_iter().find(|value| serde_json::to_value(value).is_ok_and(|name| name == text));
+    found.ok_or_else(|| "give blank, targets or both".to_owned())
 }
 
 fn threads() -> RangedU64ValueParser<usize> {
@@ -31,6 +39,8 @@ pub struct Arguments {
 pub enum Command {
     /// Train what a config file describes, and measure it before and after
     Train(TrainArguments),
+    /// Check a config, its model and all its rows, and foresee memory and time, without training
+    Validate(ValidateArguments),
     /// Generate for held-out rows and print ROUGE
     Evaluate(EvaluateArguments),
     /// Write text for prompts, with or without an adapter
@@ -150,6 +160,16 @@ pub struct TrainArguments {
 
 #[derive(Args)]
 #[command(after_help = EXIT_CODES)]
+pub struct ValidateArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Print one JSON object instead of a list
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct EvaluateArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
@@ -194,6 +214,9 @@ pub struct GenerateArguments {
     /// Every line of the text is a prompt of its own
     #[arg(long)]
     pub lines: bool,
+    /// What line breaks are to the model: blank, targets or both, as it was trained [default: the run's, or blank]
+    #[arg(long, value_name = "WHAT", value_parser = newlines)]
+    pub newlines: Option<Newlines>,
     /// At most so many new tokens
     #[arg(long, value_name = "N")]
     pub max_new_tokens: Option<usize>,

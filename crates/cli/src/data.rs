@@ -1,11 +1,12 @@
 //! A task's rows, tokenised.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use tallow_data::{Example, Limits, Prompts, Sample, Source, Targets, TokenCache, Tokenizer, split_fraction};
+use tallow_data::{
+    Dataset, Example, Examples, Limits, Prompts, Samples, Source, Targets, TokenCache, Tokenizer,
+};
 use tallow_peft::Adapted;
 use tallow_t5::T5;
 
@@ -13,19 +14,19 @@ use crate::cache;
 use crate::compute::Compute;
 use crate::config::{Config, ModelOptions, TaskOptions};
 
-/// One part of a task's rows.
-#[derive(Default)]
-pub struct Part {
-    pub examples: Vec<Example>,
-    pub samples: Vec<Sample>,
-}
-
-/// A task's rows.
+/// A task's rows. Of those to train on, the tokens alone are kept, in a file.
 pub struct Task {
-    pub train: Part,
-    pub validation: Part,
+    pub train: Samples,
+    pub validation: Samples,
     /// What generated text is measured on: the test rows, or those of the validation.
     pub held_out: Vec<Example>,
+    /// Where the training rows come from.
+    rows: Dataset,
+}
+
+/// Loads the tokenizer of a config's model, which treats line breaks as its task wants.
+pub fn task_tokenizer(config: &Config) -> Result<Tokenizer> {
+    Ok(tokenizer(&config.model)?.with_newlines(config.task().newlines)?)
 }
 
 /// Loads a model's tokenizer.
@@ -59,34 +60,23 @@ pub fn check_vocabulary(tokenizer: &Tokenizer, options: &ModelOptions, model: &T
     Ok(())
 }
 
-fn prompts(task: &TaskOptions, targets: Targets, seed: u64) -> Result<Prompts> {
-    Ok(Prompts::new(task.template.set()?, targets, seed))
-}
-
-pub type Examples = tallow_data::Result<Vec<Example>>;
-
-/// The rows that generated text is measured on.
-pub fn held_out(config: &Config) -> Result<Vec<Example>> {
-    let examples = match test(config)? {
-        Some(test) => test?,
-        None => parts(config)?.1?,
-    };
-    if examples.is_empty() {
-        bail!("the task `{}` has neither test nor validation rows to measure on", config.task().name);
-    }
-    Ok(examples)
-}
-
-/// The test rows, if there are any.
-fn test(config: &Config) -> Result<Option<Examples>> {
+/// The rows of a file, or of a pattern's files.
+fn dataset(config: &Config, name: &Path, targets: Targets) -> Result<Dataset> {
     let task = config.task();
-    let Some(name) = &task.test else { return Ok(None) };
-    let targets = match task.references.as_slice() {
-        [] => Targets::Template,
-        columns => Targets::References(columns.to_vec()),
+    let prompts = Prompts::new(task.template.set()?, targets, config.seed);
+    Ok(Dataset::new(Source::new(name, &task.columns)?, prompts))
+}
+
+/// The rows that generated text is measured on, at most so many.
+pub fn held_out(config: &Config, most: Option<usize>) -> Result<Vec<Example>> {
+    let rows = match test(config)? {
+        Some(test) => Some(test),
+        None => validation(config)?,
     };
-    let rows = Source::new(name, &task.columns)?;
-    Ok(Some(prompts(task, targets, config.seed)?.examples(rows.rows())))
+    match rows.map(|rows| rows.collect(most)).transpose()? {
+        Some(examples) if !examples.is_empty() => Ok(examples),
+        _ => bail!("the task `{}` has neither test nor validation rows to measure on", config.task().name),
+    }
 }
 
 /// The names of the parts.
@@ -94,67 +84,85 @@ pub const TRAINING: &str = "training";
 pub const VALIDATION: &str = "validation";
 pub const TEST: &str = "test";
 
-/// The rows of each part that the task has, as prompts and targets.
-pub fn examples(config: &Config) -> Result<Vec<(&'static str, Examples)>> {
-    let (train, validation) = parts(config)?;
-    let parts = [(TRAINING, Some(train)), (VALIDATION, Some(validation)), (TEST, test(config)?)];
-    let parts = parts.into_iter().filter_map(|(name, part)| Some((name, part?)));
-    Ok(parts.filter(|(_, part)| !part.as_ref().is_ok_and(Vec::is_empty)).collect())
+/// The rows to train on.
+pub fn training(config: &Config) -> Result<Dataset> {
+    Ok(split(config)?.0)
 }
 
-/// Training and validation rows.
-fn parts(config: &Config) -> Result<(Examples, Examples)> {
-    let task = config.task();
-    let prompts = prompts(task, Targets::Template, config.seed)?;
-    let train = Source::new(&task.train, &task.columns)?;
-    if let Some(name) = &task.validation {
-        let validation = Source::new(name, &task.columns)?;
-        return Ok((prompts.examples(train.rows()), prompts.examples(validation.rows())));
+/// The rows of the validation loss, if there are any.
+pub fn validation(config: &Config) -> Result<Option<Dataset>> {
+    match &config.task().validation {
+        Some(name) => Ok(Some(dataset(config, name, Targets::Template)?)),
+        None => Ok(split(config)?.1),
     }
-    let Some(fraction) = task.validation_fraction else {
-        return Ok((prompts.examples(train.rows()), Ok(Vec::new())));
+}
+
+/// The test rows, if there are any.
+pub fn test(config: &Config) -> Result<Option<Dataset>> {
+    let TaskOptions { test, references, .. } = config.task();
+    let targets = match references.as_slice() {
+        [] => Targets::Template,
+        columns => Targets::References(columns.to_vec()),
     };
-    let count = train.rows().try_fold(0, |count, row| row.map(|_| count + 1))?;
-    let (_, held) = split_fraction(count, fraction, config.seed)?;
-    let held: HashSet<usize> = held.into_iter().collect();
-    let part = |wanted: bool| {
-        let rows = train.rows().enumerate().filter(|(index, _)| held.contains(index) == wanted);
-        prompts.examples(rows.map(|(_, row)| row))
-    };
-    Ok((part(false), part(true)))
+    test.as_ref().map(|name| dataset(config, name, targets)).transpose()
+}
+
+/// The training rows, and those held out of their files.
+fn split(config: &Config) -> Result<(Dataset, Option<Dataset>)> {
+    let task = config.task();
+    let rows = dataset(config, &task.train, Targets::Template)?;
+    let Some(fraction) = task.validation_fraction else { return Ok((rows, None)) };
+    let (training, held_out) = rows.split(fraction, config.seed)?;
+    Ok((training, Some(held_out)))
 }
 
 impl Task {
     /// Reads, checks and tokenises all rows; says what was cut.
     pub fn load(config: &Config, tokenizer: &Tokenizer, say: &dyn Fn(&str)) -> Result<Self> {
         let task = config.task();
-        let (train, validation) = parts(config)?;
-        let test = test(config)?;
-        let limits = Limits { source: task.max_source_tokens, target: task.max_target_tokens };
-        check_columns([Some(&train), Some(&validation), test.as_ref()].into_iter().flatten())?;
-        let cache = cache::folder().map(|folder| TokenCache::new(folder.join("tokens")));
-        let part = |name: &str, examples: Vec<Example>| -> Result<Part> {
-            if examples.is_empty() {
-                return Ok(Part::default());
-            }
-            let (samples, stats) = match &cache {
-                Some(cache) => cache.tokenize(tokenizer, &examples, limits)?,
-                None => tokenizer.tokenize(&examples, limits)?,
-            };
-            say(&format!("{name}: {stats}"));
-            Ok(Part { examples, samples })
+        let (training, held_out) = split(config)?;
+        let validation = match held_out {
+            Some(held_out) => Some(held_out),
+            None => validation(config)?,
         };
-        let test = test.transpose()?;
-        let (train, validation) = (part(TRAINING, train?)?, part(VALIDATION, validation?)?);
-        let held_out = test.unwrap_or_else(|| validation.examples.clone());
-        Ok(Self { train, validation, held_out })
+        let limits = Limits { source: task.max_source_tokens, target: task.max_target_tokens };
+        let cache = TokenCache::new(cache::folder().map(|folder| folder.join("tokens")));
+        let key = |rows: &Dataset| cache.key(tokenizer, rows, limits);
+        let most = Some(config.evaluation.rows).filter(|&rows| rows > 0);
+        let (of_training, of_validation) = (key(&training), validation.as_ref().map(key).transpose());
+        let test = test(config)?.map(|rows| rows.collect(most)).transpose();
+        let errors = [of_training.as_ref().err(), of_validation.as_ref().err(), test.as_ref().err()];
+        check_columns(errors.into_iter().flatten())?;
+
+        let part = |name: &str, key, rows: &Dataset| -> Result<Samples> {
+            let (samples, stats) = cache.tokenize(&key, tokenizer, rows, limits)?;
+            if !samples.is_empty() {
+                say(&format!("{name}: {stats}"));
+            }
+            Ok(samples)
+        };
+        let train = part(TRAINING, of_training?, &training)?;
+        let samples = match of_validation?.zip(validation.as_ref()) {
+            Some((key, rows)) => part(VALIDATION, key, rows)?,
+            None => Samples::default(),
+        };
+        let held_out = match (test?, &validation) {
+            (Some(test), _) => test,
+            (None, Some(validation)) => validation.collect(most)?,
+            (None, None) => Vec::new(),
+        };
+        Ok(Self { train, validation: samples, held_out, rows: training })
+    }
+
+    /// Where a training row stands, for messages.
+    pub fn origin(&self, row: usize) -> String {
+        self.rows.origin(row).map_or_else(|| format!("row {}", row + 1), |origin| origin.to_string())
     }
 }
 
 /// Refuses rows that lack columns: those of all parts together.
-fn check_columns<'a>(parts: impl Iterator<Item = &'a Examples>) -> Result<()> {
-    let missing: Vec<String> = parts
-        .filter_map(|part| part.as_ref().err())
+fn check_columns<'a>(errors: impl Iterator<Item = &'a tallow_data::Error>) -> Result<()> {
+    let missing: Vec<String> = errors
         .filter(|error| matches!(error, tallow_data::Error::MissingColumns(_)))
         .map(ToString::to_string)
         .collect();

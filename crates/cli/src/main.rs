@@ -8,6 +8,7 @@ mod config;
 mod data;
 mod progress;
 mod run;
+mod survey;
 #[cfg(feature = "cuda")]
 mod verified;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Generate(arguments) => commands::generate::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Validate(arguments) => commands::validate::run(&arguments),
         Command::Data(command) => commands::data::run(&command),
         Command::Bench(arguments) => commands::bench::run(&arguments),
     };
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         }
         // Whoever reads the output has seen enough, as `head`.
         Err(error) if error.is::<progress::Closed>() => ExitCode::SUCCESS,
+        // What is wrong has been printed.
+        Err(error) if error.is::<config::Invalid>() => ExitCode::from(MISUSED),
         Err(error) => {
             progress::say(&format!("error: {}", message(&error)));
             ExitCode::from(if error.is::<config::Problems>() { MISUSED } else { FAILED })

@@ -176,3 +176,10 @@ pub fn size(bytes: u64) -> String {
         _ => format!("{:.1} kB", bytes / 1e3),
     }
 }
+
+/// A number with its thousands apart.
+pub fn count(n: usize) -> String {
+    let digits = n.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    groups.map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(",")
+}

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let start = Instant::now();
     let limits = Limits { source: usize::MAX, target: usize::MAX };
-    let (_, stats) = tokenizer.tokenize(&examples, limits)?;
+    let (_, stats) = tokenizer.tokenize(&examples[..], limits)?;
     println!("tokenised: {:.2?}\n{stats}", start.elapsed());
     Ok(())
 }

@@ -181,6 +181,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Line breaks were to be kept, and the vocabulary lacks what stands for them.
+    #[error("line breaks cannot be kept: the vocabulary has no `{token}`; newlines = \"blank\" does without")]
+    NoSentinel {
+        /// The token.
+        token: &'static str,
+    },
     /// A text that the tokenizer refuses.
     #[error("text starting with {start:?} cannot be tokenised: {reason}")]
     Encode {

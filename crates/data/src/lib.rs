@@ -6,8 +6,8 @@
 //! | --- | --- | --- |
 //! | JSON lines, JSON, CSV, TSV, Parquet | [`Row`]s of named columns | [`Rows`], or [`read_rows`] |
 //! | rows | training and held-out rows | [`split_fraction`] |
-//! | a row and a [`TemplateSet`] | an [`Example`]: prompt, target, references | [`Prompts::examples`] |
-//! | examples | [`Sample`]s of token ids | [`Tokenizer::tokenize`], or [`TokenCache::tokenize`] |
+//! | rows and a [`TemplateSet`] | [`Example`]s: prompt, target, references | a [`Dataset`], or [`Prompts::examples`] |
+//! | examples | [`Samples`] of token ids | [`Tokenizer::tokenize`], or a [`TokenCache`] |
 //! | their lengths | batches of row numbers, epoch by epoch | [`Batches`] |
 //! | a batch's rows | one flat stream and its bounds | [`Packed`] |
 //!
@@ -44,6 +44,7 @@
 
 mod batches;
 mod columns;
+mod dataset;
 mod error;
 mod nearest;
 mod pack;
@@ -51,6 +52,7 @@ mod prompts;
 mod random;
 mod read;
 mod row;
+mod samples;
 mod split;
 mod template;
 mod templates;
@@ -60,14 +62,16 @@ mod tokenizer;
 
 pub use batches::{BatchOptions, BatchSize, Batches, Steps};
 pub use columns::{MissingColumn, MissingColumns};
+pub use dataset::{Dataset, Examples};
 pub use error::{Error, Result};
 pub use pack::Packed;
 pub use prompts::{Example, Prompts, Targets};
 pub use read::{Rows, Source, files, holds_rows, read_rows};
 pub use row::{Origin, Row};
+pub use samples::{Sample, Samples};
 pub use split::split_fraction;
 pub use template::{Part, Template};
 pub use templates::TemplateSet;
 pub use token_cache::TokenCache;
-pub use tokenize::{Limits, Sample, SideStats, TokenStats};
-pub use tokenizer::{Encoded, Tokenizer};
+pub use tokenize::{Limits, SideStats, TokenStats};
+pub use tokenizer::{Encoded, Newlines, Tokenizer};

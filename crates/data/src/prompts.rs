@@ -91,7 +91,25 @@ impl Prompts {
     /// The first row's that cannot be read; else [`Error::MissingColumns`], all of them at once; else the first row's that
     /// no example can be made of.
     pub fn examples(&self, rows: impl IntoIterator<Item = Result<Row>>) -> Result<Vec<Example>> {
-        let (mut missing, mut examples, mut first) = (columns::Collector::default(), Ok(Vec::new()), None);
+        let mut examples = Vec::new();
+        self.each(rows, &mut |example| {
+            examples.push(example);
+            Ok(())
+        })?;
+        Ok(examples)
+    }
+
+    /// [`examples`](Self::examples), each handed over as soon as it is made, and none behind the first error.
+    ///
+    /// # Errors
+    ///
+    /// Those of `examples`, or what `take` says.
+    pub fn each(
+        &self,
+        rows: impl IntoIterator<Item = Result<Row>>,
+        take: &mut dyn FnMut(Example) -> Result<()>,
+    ) -> Result<()> {
+        let (mut missing, mut made, mut first) = (columns::Collector::default(), Ok(()), None);
         let parts = match self.targets {
             Targets::Template => &[Part::Prompt, Part::Target][..],
             Targets::References(_) | Targets::Omitted => &[Part::Prompt],
@@ -110,15 +128,16 @@ impl Prompts {
                 missing.without_reference(&row);
             }
             first.get_or_insert_with(|| row.origin.clone());
-            if let (Ok(found), true) = (&mut examples, missing.is_empty()) {
+            // The rows behind an error are still looked at for columns that they lack.
+            if made.is_ok() && missing.is_empty() {
                 match self.example(&row, index) {
-                    Ok(example) => found.push(example),
-                    Err(error) => examples = Err(error),
+                    Ok(example) => take(example)?,
+                    Err(error) => made = Err(error),
                 }
             }
         }
         match missing.finish(references, first) {
-            MissingColumns { columns, .. } if columns.is_empty() => examples,
+            MissingColumns { columns, .. } if columns.is_empty() => made,
             missing => Err(Error::MissingColumns(missing)),
         }
     }

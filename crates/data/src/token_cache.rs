@@ -1,152 +1,207 @@
 //! Tokenised rows on disk, found again by what they were made of.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::Result;
-use crate::prompts::Example;
-use crate::tokenize::{Limits, Sample, TokenStats};
+use crate::dataset::Examples;
+use crate::error::{Error, Result};
+use crate::samples::{Filed, Samples};
+use crate::tokenize::{Limits, TokenStats};
 use crate::tokenizer::Tokenizer;
 
 /// A folder of token rows, each file named by the hash of the tokenizer, the limits and every text.
 ///
-/// It is a convenience: what cannot be read is made anew, and what cannot be written is done without.
+/// It is a convenience: what cannot be read is made anew, and where nothing can be written rows are held in memory.
 #[derive(Debug, Clone)]
 pub struct TokenCache {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
+}
+
+/// What some tokens follow from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenKey {
+    name: String,
+    rows: usize,
 }
 
 /// Counts up when the tokens of the same texts, or their form on disk, change.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The files that are kept, those used last.
 const MOST_FILES: usize = 16;
 
-/// A file's first line; behind it, as little-endian u32: the sources' lengths, the targets', all their ids.
+/// A file's last line, its length as a little-endian u32 behind it. Before it, as little-endian u32: each row's source and
+/// target, and then each row's two lengths.
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct Footer {
     rows: usize,
-    /// Values behind the header.
-    values: usize,
     stats: TokenStats,
 }
 
 impl TokenCache {
-    /// A cache in `folder`, which is made when it is first written to.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+    /// A cache in `folder`, which is made when it is first written to; without one, all is held in memory.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder }
     }
 
-    /// [`Tokenizer::tokenize`], or what it gave for the same texts before.
+    /// What the tokens of some examples are found by; all of them are made and checked for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the examples.
+    pub fn key(
+        &self,
+        tokenizer: &Tokenizer,
+        examples: &(impl Examples + ?Sized),
+        limits: Limits,
+    ) -> Result<TokenKey> {
+        let mut hash = Sha256::new();
+        let mut rows = 0;
+        let (file, newlines) = tokenizer.fingerprint();
+        hash.update(VERSION.to_le_bytes());
+        hash.update(file);
+        hash.update([newlines]);
+        for size in [limits.source, limits.target] {
+            hash.update((size as u64).to_le_bytes());
+        }
+        examples.each(&mut |example| {
+            rows += 1;
+            for text in [&example.prompt, &example.target] {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
+            }
+            Ok(())
+        })?;
+        let name = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(TokenKey { name, rows })
+    }
+
+    /// [`Tokenizer::tokenize`], or what it gave for the same texts before; `key` is that of the same arguments.
     ///
     /// # Errors
     ///
     /// Those of `tokenize`.
     pub fn tokenize(
         &self,
+        key: &TokenKey,
         tokenizer: &Tokenizer,
-        examples: &[Example],
+        examples: &(impl Examples + ?Sized),
         limits: Limits,
-    ) -> Result<(Vec<Sample>, TokenStats)> {
-        let path = self.folder.join(format!("{}.tokens", key(tokenizer, examples, limits)));
-        if let Some(found) = read(&path).filter(|(samples, _)| samples.len() == examples.len()) {
+    ) -> Result<(Samples, TokenStats)> {
+        let Some(folder) = &self.folder else { return tokenizer.tokenize(examples, limits) };
+        let path = folder.join(format!("{}.tokens", key.name));
+        if let Some(found) = read(&path, key.rows) {
             // The files used last are kept.
             let _ = File::options().append(true).open(&path).and_then(|f| f.set_modified(SystemTime::now()));
             return Ok(found);
         }
-        let (samples, stats) = tokenizer.tokenize(examples, limits)?;
-        if self.write(&path, &samples, &stats).is_ok() {
-            self.tidy();
-        }
-        Ok((samples, stats))
-    }
-
-    fn write(&self, path: &Path, samples: &[Sample], stats: &TokenStats) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.folder)?;
         let beside = path.with_extension(format!("{}.part", std::process::id()));
-        let written = write(&beside, samples, stats).and_then(|()| std::fs::rename(&beside, path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&beside);
+        match std::fs::create_dir_all(folder).and_then(|()| TokenFile::create(&beside)) {
+            Ok(file) => match file.fill(tokenizer, examples, limits) {
+                Ok(()) if std::fs::rename(&beside, &path).is_ok() => tidy(folder),
+                // Not written: what is wrong with the rows comes again below.
+                _ => drop(std::fs::remove_file(&beside)),
+            },
+            Err(_) => drop(std::fs::remove_file(&beside)),
         }
-        written
-    }
-
-    /// Removes the files that were not used for longest.
-    fn tidy(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
-        let mut files: Vec<(SystemTime, PathBuf)> = entries
-            .flatten()
-            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "tokens"))
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-            .collect();
-        files.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
-        for (_, path) in files.into_iter().skip(MOST_FILES) {
-            let _ = std::fs::remove_file(path);
+        match read(&path, key.rows) {
+            Some(found) => Ok(found),
+            None => tokenizer.tokenize(examples, limits),
         }
     }
 }
 
-/// What the tokens follow from.
-fn key(tokenizer: &Tokenizer, examples: &[Example], limits: Limits) -> String {
-    let mut hash = Sha256::new();
-    hash.update(VERSION.to_le_bytes());
-    hash.update(tokenizer.fingerprint());
-    for size in [limits.source, limits.target, examples.len()] {
-        hash.update((size as u64).to_le_bytes());
+/// Removes the files that were not used for longest.
+fn tidy(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut files: Vec<(SystemTime, PathBuf)> = entries
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "tokens"))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    files.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
+    for (_, path) in files.into_iter().skip(MOST_FILES) {
+        let _ = std::fs::remove_file(path);
     }
-    for text in examples.iter().flat_map(|example| [&example.prompt, &example.target]) {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn write(path: &Path, samples: &[Sample], stats: &TokenStats) -> std::io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    let (rows, ids) = (samples.len(), stats.source.tokens + stats.target.tokens);
-    let header = Header { rows, values: 2 * rows + ids, stats: stats.clone() };
-    serde_json::to_writer(&mut file, &header)?;
-    file.write_all(b"\n")?;
-    let lengths = samples.iter().map(|row| row.source.len() as u32);
-    let lengths = lengths.chain(samples.iter().map(|row| row.target.len() as u32));
-    let sides = samples.iter().map(|row| &row.source).chain(samples.iter().map(|row| &row.target));
-    for value in lengths.chain(sides.flatten().copied()) {
-        file.write_all(&value.to_le_bytes())?;
-    }
-    file.into_inner()?.sync_data()
+/// A file of token rows that is being written.
+struct TokenFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+    lengths: Vec<u32>,
 }
 
-/// A file's rows; none if it is not there or not whole.
-fn read(path: &Path) -> Option<(Vec<Sample>, TokenStats)> {
-    let bytes = std::fs::read(path).ok()?;
-    let end = bytes.iter().position(|&byte| byte == b'\n')?;
-    let Header { rows, values, stats } = serde_json::from_slice(&bytes[..end]).ok()?;
-    let (words, rest) = bytes[end + 1..].as_chunks::<4>();
-    if !rest.is_empty() || words.len() != values || values < 2 * rows {
+impl TokenFile {
+    fn create(path: &Path) -> io::Result<Self> {
+        let file = BufWriter::new(File::create(path)?);
+        Ok(Self { path: path.into(), file, lengths: Vec::new() })
+    }
+
+    fn fill(
+        mut self,
+        tokenizer: &Tokenizer,
+        examples: &(impl Examples + ?Sized),
+        limits: Limits,
+    ) -> Result<()> {
+        let path = self.path.clone();
+        let failed = |source| Error::Read { path: path.clone(), source };
+        let stats = tokenizer.tokenize_each(examples, limits, &mut |row| {
+            self.lengths.extend([row.source.len() as u32, row.target.len() as u32]);
+            words(&mut self.file, row.source.iter().chain(&row.target)).map_err(failed)
+        })?;
+        self.finish(stats).map_err(failed)
+    }
+
+    fn finish(mut self, stats: TokenStats) -> io::Result<()> {
+        words(&mut self.file, &self.lengths)?;
+        let footer = serde_json::to_vec(&Footer { rows: self.lengths.len() / 2, stats })?;
+        self.file.write_all(&footer)?;
+        words(&mut self.file, &[footer.len() as u32])?;
+        self.file.into_inner()?.sync_data()
+    }
+}
+
+fn words<'a>(file: &mut impl Write, words: impl IntoIterator<Item = &'a u32>) -> io::Result<()> {
+    words.into_iter().try_for_each(|word| file.write_all(&word.to_le_bytes()))
+}
+
+/// The rows of a file; none if it is not there, not whole, or has not so many.
+fn read(path: &Path, rows: usize) -> Option<(Samples, TokenStats)> {
+    let mut file = File::open(path).ok()?;
+    let bytes = file.metadata().ok()?.len();
+    // So many bytes that end so many before the end.
+    let mut part = |length: u64, behind: u64| -> Option<Vec<u8>> {
+        let start = bytes.checked_sub(behind)?.checked_sub(length)?;
+        let mut part = vec![0; usize::try_from(length).ok()?];
+        file.seek(SeekFrom::Start(start)).ok()?;
+        file.read_exact(&mut part).ok()?;
+        Some(part)
+    };
+    let length = u64::from(u32::from_le_bytes(part(4, 0)?.try_into().ok()?));
+    let footer: Footer = serde_json::from_slice(&part(length, 4)?).ok()?;
+    let lengths = part(8 * footer.rows as u64, length + 4)?;
+    let (lengths, _) = lengths.as_chunks::<4>();
+    let lengths: Vec<u32> = lengths.iter().map(|word| u32::from_le_bytes(*word)).collect();
+    let ids: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
+    if footer.rows != rows || bytes != 4 * ids + 8 * rows as u64 + length + 4 {
         return None;
     }
-    let values: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
-    let (lengths, mut ids) = values.split_at(2 * rows);
-    let mut take = |length: &u32| {
-        let (row, rest) = ids.split_at_checked(*length as usize)?;
-        ids = rest;
-        Some(row.to_vec())
-    };
-    let sources: Vec<Vec<u32>> = lengths[..rows].iter().map(&mut take).collect::<Option<_>>()?;
-    let targets: Vec<Vec<u32>> = lengths[rows..].iter().map(&mut take).collect::<Option<_>>()?;
-    let rows = sources.into_iter().zip(targets);
-    ids.is_empty().then(|| (rows.map(|(source, target)| Sample { source, target }).collect(), stats))
+    let lengths = lengths.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+    Some((Filed::new(path.into(), file, lengths).into(), footer.stats))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prompts::Example;
     use crate::row::Origin;
+    use crate::samples::Sample;
     use crate::tokenizer::tests::tiny;
 
     fn example(prompt: &str, target: &str) -> Example {
@@ -168,55 +223,77 @@ mod tests {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
+    fn cache(folder: &Path) -> TokenCache {
+        TokenCache::new(Some(folder.into()))
+    }
+
+    fn key(examples: &[Example], limits: Limits) -> TokenKey {
+        TokenCache::new(None).key(&tiny(), examples, limits).unwrap()
+    }
+
+    /// The rows by a cache.
+    fn cached(cache: &TokenCache, examples: &[Example], limits: Limits) -> (Vec<Sample>, TokenStats) {
+        let found = cache.tokenize(&key(examples, limits), &tiny(), examples, limits).unwrap();
+        (found.0.read_all().unwrap(), found.1)
+    }
+
+    /// The rows without one.
+    fn made(examples: &[Example], limits: Limits) -> (Vec<Sample>, TokenStats) {
+        let (samples, stats) = tiny().tokenize(examples, limits).unwrap();
+        (samples.read_all().unwrap(), stats)
+    }
+
     const LIMITS: Limits = Limits { source: 5, target: 4 };
 
     #[test]
     fn rows_are_found_again() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = TokenCache::new(folder.path().join("tokens"));
-        let wanted = tiny().tokenize(&examples(), LIMITS).unwrap();
+        let cache = cache(&folder.path().join("tokens"));
+        let wanted = made(&examples(), LIMITS);
         for _ in 0..2 {
-            assert_eq!(cache.tokenize(&tiny(), &examples(), LIMITS).unwrap(), wanted);
+            assert_eq!(cached(&cache, &examples(), LIMITS), wanted);
         }
-        let [file] = files(&cache.folder).try_into().unwrap();
-        // It is read: another row in its place is believed.
-        let (mut samples, stats) = read(&file).unwrap();
-        samples[2].target[0] += 1;
-        cache.write(&file, &samples, &stats).unwrap();
-        assert_eq!(cache.tokenize(&tiny(), &examples(), LIMITS).unwrap().0, samples);
+        let [file] = files(&folder.path().join("tokens")).try_into().unwrap();
+        // It is read: another id in its place is believed, and any row can be asked for.
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[0] += 1;
+        std::fs::write(&file, bytes).unwrap();
+        let samples = cache.tokenize(&key(&examples(), LIMITS), &tiny(), &examples()[..], LIMITS).unwrap().0;
+        let mut first = wanted.0[0].clone();
+        first.source[0] += 1;
+        assert_eq!(samples.read(&[2, 0]).unwrap(), [wanted.0[2].clone(), first]);
+        assert_eq!(samples.all_lengths(), [(5, 3), (4, 3), (2, 4)]);
     }
 
     #[test]
     fn other_texts_limits_and_tokenizers_are_other_files() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = TokenCache::new(folder.path());
+        let cache = cache(folder.path());
         let mut all = vec![examples()];
         all.push(examples()[..2].to_vec());
         // The same text, cut elsewhere.
         all.push(vec![example("the cats sat", ".the cat"), examples()[1].clone(), examples()[2].clone()]);
         for (count, examples) in all.iter().enumerate() {
-            let wanted = tiny().tokenize(examples, LIMITS).unwrap();
-            assert_eq!(cache.tokenize(&tiny(), examples, LIMITS).unwrap(), wanted);
+            assert_eq!(cached(&cache, examples, LIMITS), made(examples, LIMITS));
             assert_eq!(files(folder.path()).len(), count + 1);
         }
         let longer = Limits { source: 6, target: 4 };
-        let wanted = tiny().tokenize(&all[0], longer).unwrap();
-        assert_eq!(cache.tokenize(&tiny(), &all[0], longer).unwrap(), wanted);
+        assert_eq!(cached(&cache, &all[0], longer), made(&all[0], longer));
         assert_eq!(files(folder.path()).len(), 4);
     }
 
     #[test]
     fn files_that_are_not_whole_are_made_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = TokenCache::new(folder.path());
-        let wanted = cache.tokenize(&tiny(), &examples(), LIMITS).unwrap();
+        let cache = cache(folder.path());
+        let wanted = cached(&cache, &examples(), LIMITS);
         let file = files(folder.path()).remove(0);
         let whole = std::fs::read(&file).unwrap();
-        let cut = [0, 10, whole.len() - 4, whole.len() - 1].map(|length| whole[..length].to_vec());
-        let longer = [&whole[..], &[0; 4]].concat();
-        for bytes in cut.into_iter().chain([longer, b"{}\n".to_vec()]) {
+        let cut = [0, 3, 10, whole.len() - 4, whole.len() - 1].map(|length| whole[..length].to_vec());
+        let longer = [&[0; 4], &whole[..]].concat();
+        for bytes in cut.into_iter().chain([longer, vec![255; 40], b"{}\n".to_vec()]) {
             std::fs::write(&file, bytes).unwrap();
-            assert_eq!(cache.tokenize(&tiny(), &examples(), LIMITS).unwrap(), wanted);
+            assert_eq!(cached(&cache, &examples(), LIMITS), wanted);
             assert_eq!(std::fs::read(&file).unwrap(), whole);
         }
     }
@@ -224,26 +301,44 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_written_is_done_without() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let found = TokenCache::new(file.path()).tokenize(&tiny(), &examples(), LIMITS).unwrap();
-        assert_eq!(found, tiny().tokenize(&examples(), LIMITS).unwrap());
+        for folder in [None, Some(file.path().to_owned())] {
+            let found = cached(&TokenCache::new(folder), &examples(), LIMITS);
+            assert_eq!(found, made(&examples(), LIMITS));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_rows_is_said() {
+        struct Broken;
+        impl Examples for Broken {
+            fn each(&self, take: &mut dyn FnMut(Example) -> Result<()>) -> Result<()> {
+                take(example("the cat", "cat"))?;
+                Err(Error::NoRows { path: "rows.jsonl".into() })
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let says = |error: Error| assert_eq!(error.to_string(), "rows.jsonl holds no rows");
+        says(cache.key(&tiny(), &Broken, LIMITS).unwrap_err());
+        says(cache.tokenize(&key(&examples(), LIMITS), &tiny(), &Broken, LIMITS).unwrap_err());
+        assert!(files(folder.path()).is_empty());
     }
 
     #[test]
     fn the_files_used_last_are_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = TokenCache::new(folder.path());
+        let cache = cache(folder.path());
         let rows = |i: usize| vec![example(&"cat ".repeat(i + 1), "cat")];
         for i in 0..MOST_FILES + 3 {
-            cache.tokenize(&tiny(), &rows(i), LIMITS).unwrap();
+            cached(&cache, &rows(i), LIMITS);
             // The first is used every time.
-            cache.tokenize(&tiny(), &rows(0), LIMITS).unwrap();
+            cached(&cache, &rows(0), LIMITS);
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let left = files(folder.path());
         assert_eq!(left.len(), MOST_FILES);
-        let kept = |i: usize| {
-            left.iter().any(|path| path.to_string_lossy().contains(&key(&tiny(), &rows(i), LIMITS)))
-        };
+        let kept =
+            |i: usize| left.iter().any(|path| path.to_string_lossy().contains(&key(&rows(i), LIMITS).name));
         assert!(kept(0) && !kept(1) && kept(MOST_FILES + 2));
     }
 }

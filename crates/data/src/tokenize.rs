@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::Examples;
 use crate::error::Result;
 use crate::prompts::Example;
-use crate::tokenizer::{Encoded, Tokenizer};
+use crate::samples::{Sample, Samples};
+use crate::tokenizer::{AT_A_TIME, Encoded, Tokenizer};
 
 /// How many tokens a row may have on each side, end token included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,22 +17,6 @@ pub struct Limits {
     pub source: usize,
     /// Of a target.
     pub target: usize,
-}
-
-/// A row as the model takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
-    /// The prompt's ids, the end token last.
-    pub source: Vec<u32>,
-    /// The target's ids, the end token last.
-    pub target: Vec<u32>,
-}
-
-impl Sample {
-    /// `(source, target)` lengths in tokens, as [`Batches::new`](crate::Batches::new) takes them.
-    pub fn lengths(&self) -> (usize, usize) {
-        (self.source.len(), self.target.len())
-    }
 }
 
 /// What tokenisation did to one side of the rows.
@@ -101,23 +87,52 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// Those of [`encode`](Self::encode).
-    pub fn tokenize(&self, examples: &[Example], limits: Limits) -> Result<(Vec<Sample>, TokenStats)> {
-        let prompts: Vec<&str> = examples.iter().map(|example| example.prompt.as_str()).collect();
-        let targets: Vec<&str> = examples.iter().map(|example| example.target.as_str()).collect();
-        let sources = self.encode_batch(&prompts, limits.source)?;
-        let targets = self.encode_batch(&targets, limits.target)?;
+    /// Those of the examples, and of [`encode`](Self::encode).
+    pub fn tokenize(
+        &self,
+        examples: &(impl Examples + ?Sized),
+        limits: Limits,
+    ) -> Result<(Samples, TokenStats)> {
+        let mut samples = Vec::new();
+        let stats = self.tokenize_each(examples, limits, &mut |sample| {
+            samples.push(sample);
+            Ok(())
+        })?;
+        Ok((samples.into(), stats))
+    }
 
-        let mut stats = TokenStats { rows: examples.len(), ..TokenStats::default() };
-        let mut samples = Vec::with_capacity(examples.len());
-        for ((source, target), example) in sources.into_iter().zip(targets).zip(examples) {
-            stats.source.count(&source, self.unknown_id());
-            stats.target.count(&target, self.unknown_id());
-            let changed = target.cut == 0 && self.decode(&target.ids)? != example.target;
-            stats.targets_changed += usize::from(changed);
-            samples.push(Sample { source: source.ids, target: target.ids });
-        }
-        Ok((samples, stats))
+    /// [`tokenize`](Self::tokenize), each row handed over as soon as it is made.
+    pub(crate) fn tokenize_each(
+        &self,
+        examples: &(impl Examples + ?Sized),
+        limits: Limits,
+        take: &mut dyn FnMut(Sample) -> Result<()>,
+    ) -> Result<TokenStats> {
+        let (mut stats, mut waiting) = (TokenStats::default(), Vec::with_capacity(AT_A_TIME));
+        let mut part = |examples: &mut Vec<Example>| -> Result<()> {
+            let prompts: Vec<&str> = examples.iter().map(|example| example.prompt.as_str()).collect();
+            let targets: Vec<&str> = examples.iter().map(|example| example.target.as_str()).collect();
+            let sources = self.encode_batch(&prompts, limits.source)?;
+            let targets = self.encode_targets(&targets, limits.target)?;
+            for ((source, target), example) in sources.into_iter().zip(targets).zip(examples.drain(..)) {
+                stats.rows += 1;
+                stats.source.count(&source, self.unknown_id());
+                stats.target.count(&target, self.unknown_id());
+                let changed = target.cut == 0 && self.changed(&example.target, &target.ids)?.is_some();
+                stats.targets_changed += usize::from(changed);
+                take(Sample { source: source.ids, target: target.ids })?;
+            }
+            Ok(())
+        };
+        examples.each(&mut |example| {
+            waiting.push(example);
+            match waiting.len() {
+                AT_A_TIME => part(&mut waiting),
+                _ => Ok(()),
+            }
+        })?;
+        part(&mut waiting)?;
+        Ok(stats)
     }
 }
 
@@ -147,7 +162,8 @@ mod tests {
             example("cat", "the cats sat."),
             example("cat", "a{}a sat"),
         ];
-        let (samples, stats) = tiny().tokenize(&examples, Limits { source: 5, target: 4 }).unwrap();
+        let (samples, stats) = tiny().tokenize(&examples[..], Limits { source: 5, target: 4 }).unwrap();
+        let samples = samples.read_all().unwrap();
         assert_eq!(samples[0], Sample { source: vec![4, 5, 6, 7, 1], target: vec![4, 5, 1] });
         assert_eq!(samples[0].lengths(), (5, 3));
         assert_eq!(samples[2].target, [4, 5, 6, 1]);
@@ -166,10 +182,10 @@ mod tests {
     #[test]
     fn statistics_in_words() {
         let (_, stats) =
-            tiny().tokenize(&[example("the cat", "cats")], Limits { source: 9, target: 9 }).unwrap();
+            tiny().tokenize(&[example("the cat", "cats")][..], Limits { source: 9, target: 9 }).unwrap();
         assert_eq!(stats.to_string(), "1 rows; source: 3 tokens, longest 3; target: 3 tokens, longest 3");
         let (_, stats) =
-            tiny().tokenize(&[example("the dog", "the x")], Limits { source: 2, target: 9 }).unwrap();
+            tiny().tokenize(&[example("the dog", "the x")][..], Limits { source: 2, target: 9 }).unwrap();
         assert_eq!(
             stats.to_string(),
             "1 rows; source: 2 tokens, longest 4, 1 rows cut by 2 tokens; target: 4 tokens, longest 4, \

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use tallow_data::{BatchOptions, BatchSize, Batches, Example, Sample, Tokenizer};
+use tallow_data::{BatchOptions, BatchSize, Batches, Example, Sample, Samples, Tokenizer};
 use tallow_metrics::{References, Rouge, RougeCorpus, RougeType, Score};
 use tallow_t5::{GenerationOptions, T5};
 
@@ -11,21 +11,23 @@ use crate::{Engine, Error, Result};
 /// Tokens of a batch where nothing is kept for backward.
 const LOSS_TOKENS: usize = 4096;
 
-/// The mean loss of a target token over all rows; `done` hears how many rows each batch had.
+/// The mean loss of a target token over the first `count` rows; `done` hears how many rows each batch had.
 ///
 /// # Errors
 /// If there are no rows, or the model fails.
 pub fn mean_loss(
     engine: &Engine,
     model: &T5,
-    rows: &[Sample],
+    rows: &Samples,
+    count: usize,
     done: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<f64> {
-    let lengths = rows.iter().map(Sample::lengths).collect();
+    let lengths = (0..count).map(|row| rows.lengths(row)).collect();
     let batches = Batches::new(lengths, BatchOptions::evaluation(BatchSize::Tokens(LOSS_TOKENS)), 0)?;
     let (mut losses, mut tokens) = (Vec::new(), 0);
     for batch in batches.epoch(0) {
-        let samples: Vec<&Sample> = batch.iter().map(|&row| &rows[row]).collect();
+        let samples = rows.read(&batch)?;
+        let samples: Vec<&Sample> = samples.iter().collect();
         losses.extend(loss_in_parts(engine, model, &samples)?);
         tokens += samples.iter().map(|row| row.target.len()).sum::<usize>();
         done(batch.len())?;

@@ -1,7 +1,7 @@
 //! How much fits into a batch.
 
 use candle_core::Tensor;
-use tallow_data::Sample;
+use tallow_data::{Sample, Samples};
 use tallow_ops::Randomness;
 use tallow_peft::Adapted;
 
@@ -18,29 +18,33 @@ const SHARE: f64 = 0.9;
 ///
 /// # Errors
 /// If not even the longest row fits, or the model fails.
-pub fn largest_batch(engine: &Engine, adapted: &Adapted, rows: &[Sample]) -> Result<usize> {
+pub fn largest_batch(engine: &Engine, adapted: &Adapted, rows: &Samples) -> Result<usize> {
     if engine.kernels().memory().is_none() {
         return Ok(TOKENS_ON_HOST);
     }
-    let mut longest: Vec<&Sample> = rows.iter().collect();
-    longest.sort_by_key(|row| std::cmp::Reverse(tokens(row)));
-    let all: usize = longest.iter().map(|row| tokens(row)).sum();
-    let Some(first) = longest.first().map(|row| tokens(row)) else { return Ok(TOKENS_ON_HOST) };
+    let tokens = |row: usize| {
+        let (source, target) = rows.lengths(row);
+        source + target
+    };
+    let mut longest: Vec<usize> = (0..rows.len()).collect();
+    longest.sort_by_key(|&row| std::cmp::Reverse(tokens(row)));
+    let all: usize = longest.iter().map(|&row| tokens(row)).sum();
+    let Some(first) = longest.first().map(|&row| tokens(row)) else { return Ok(TOKENS_ON_HOST) };
     let gradients = adapted.parameters.gradients()?;
-    attempt(engine, adapted, &longest[..1], &gradients)?;
+    attempt(engine, adapted, &rows.read(&longest[..1])?, &gradients)?;
     // The tokens that were tried, if they fit.
     let fitting = |most: usize| -> Result<Option<usize>> {
         let mut used = 0;
-        let batch: Vec<&Sample> = longest
+        let batch: Vec<usize> = longest
             .iter()
             .copied()
-            .filter(|row| {
+            .filter(|&row| {
                 let fits = used + tokens(row) <= most;
                 used += if fits { tokens(row) } else { 0 };
                 fits
             })
             .collect();
-        match attempt(engine, adapted, &batch, &gradients) {
+        match attempt(engine, adapted, &rows.read(&batch)?, &gradients) {
             Ok(()) => Ok(Some(used)),
             Err(Error::OutOfMemory { .. }) => {
                 engine.kernels().trim();
@@ -69,14 +73,11 @@ pub fn largest_batch(engine: &Engine, adapted: &Adapted, rows: &[Sample]) -> Res
     Ok(if bad.is_none() { good } else { ((good as f64 * SHARE) as usize).max(first) })
 }
 
-fn tokens(row: &Sample) -> usize {
-    row.source.len() + row.target.len()
-}
-
 /// One batch, forward and backward.
-fn attempt(engine: &Engine, adapted: &Adapted, rows: &[&Sample], gradients: &Tensor) -> Result<()> {
+fn attempt(engine: &Engine, adapted: &Adapted, rows: &[Sample], gradients: &Tensor) -> Result<()> {
+    let rows: Vec<&Sample> = rows.iter().collect();
     let randomness = |shard: u64| Randomness::new(0, 0, shard);
     let (model, parameters) = (&adapted.model, &adapted.parameters);
-    let loss = engine.accumulate(model, parameters, rows, 0.0, Some(&randomness), gradients)?;
+    let loss = engine.accumulate(model, parameters, &rows, 0.0, Some(&randomness), gradients)?;
     engine.read(&loss).map(drop)
 }

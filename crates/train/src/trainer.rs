@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tallow_data::Sample;
+use tallow_data::{Sample, Samples};
 use tallow_ops::{Randomness, Update, number};
 use tallow_peft::Adapted;
 
@@ -31,11 +31,11 @@ pub struct Trainer<'a> {
     /// Of batches and dropout.
     pub seed: u64,
     /// The training rows.
-    pub rows: &'a [Sample],
+    pub rows: &'a Samples,
     /// Where training row i stands, for messages.
     pub origin: &'a dyn Fn(usize) -> String,
-    /// The rows of the validation loss; none is measured without.
-    pub validation: &'a [Sample],
+    /// The rows of the validation loss, of which the options may want the first alone; none is measured without.
+    pub validation: &'a Samples,
     /// Where checkpoints go; none are written without.
     pub checkpoints: Option<Checkpoints>,
     /// Set from outside to stop after the running step.
@@ -57,7 +57,7 @@ impl Trainer<'_> {
         let training = &mut self.adapted.model.training;
         training.dropout = options.dropout.unwrap_or(training.dropout);
         training.checkpointing = options.checkpointing;
-        let batches = options.batches(self.rows.iter().map(Sample::lengths).collect(), self.seed)?;
+        let batches = options.batches(self.rows.all_lengths(), self.seed)?;
         let total = options.total_steps(&batches);
         if options.warmup_steps >= total {
             return Err(Error::WarmUp { steps: options.warmup_steps, total });
@@ -143,7 +143,8 @@ impl Trainer<'_> {
         let (options, parameters) = (self.options, &self.adapted.parameters);
         let (mut figures, mut target_tokens, mut tokens) = (Vec::new(), 0, 0);
         for (index, (_, rows)) in micro.iter().enumerate() {
-            let samples: Vec<&Sample> = rows.iter().map(|&row| &self.rows[row]).collect();
+            let samples = self.rows.read(rows)?;
+            let samples: Vec<&Sample> = samples.iter().collect();
             let (seed, batch) = (self.seed, (index as u64) << 32);
             let stream = move |shard: u64| Randomness::new(seed, step as u64, batch | shard);
             figures.extend(self.engine.accumulate(
@@ -208,10 +209,14 @@ impl Trainer<'_> {
         if self.validation.is_empty() {
             return Ok(());
         }
+        let all = match self.options.validation_rows {
+            0 => self.validation.len(),
+            rows => rows.min(self.validation.len()),
+        };
         let mut rows = 0;
-        let loss = mean_loss(self.engine, &self.adapted.model, self.validation, &mut |more| {
+        let loss = mean_loss(self.engine, &self.adapted.model, self.validation, all, &mut |more| {
             rows += more;
-            observers.iter_mut().try_for_each(|observer| observer.validating(rows, self.validation.len()))
+            observers.iter_mut().try_for_each(|observer| observer.validating(rows, all))
         })?;
         if !loss.is_finite() {
             return Err(self.non_finite(progress.step, "validation loss", &[], good));

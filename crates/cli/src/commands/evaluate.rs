@@ -4,18 +4,15 @@ use super::train::{lines, measure};
 use crate::args::EvaluateArguments;
 use crate::compute::Compute;
 use crate::config::load;
-use crate::data::{adapt, check_vocabulary, held_out, model, tokenizer, trained};
+use crate::data::{adapt, check_vocabulary, held_out, model, task_tokenizer, trained};
 use crate::progress;
 use crate::run::{RunFolder, write};
 
 pub fn run(arguments: &EvaluateArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
     let compute = Compute::open(&config.compute(), config.threads())?;
-    let tokenizer = tokenizer(&config.model)?;
-    let mut rows = held_out(&config)?;
-    if config.evaluation.rows > 0 {
-        rows.truncate(config.evaluation.rows);
-    }
+    let tokenizer = task_tokenizer(&config)?;
+    let rows = held_out(&config, Some(config.evaluation.rows).filter(|&rows| rows > 0))?;
     let base = || model(&config.model.path, compute.device(), compute.dtype);
     let model = match &arguments.adapter {
         Some(folder) => adapt(base()?, folder)?.model,

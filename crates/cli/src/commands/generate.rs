@@ -20,7 +20,8 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
         None => ModelOptions { path: arguments.model.clone().unwrap_or_default(), tokenizer: None },
     };
     let base = ModelOptions { tokenizer: arguments.tokenizer.clone().or(base.tokenizer), ..base };
-    let tokenizer = tokenizer(&base)?;
+    let newlines = arguments.newlines.or(config.map(|run| run.task().newlines)).unwrap_or_default();
+    let tokenizer = tokenizer(&base)?.with_newlines(newlines)?;
     let prompts = prompts(arguments, config)?;
 
     let threads = threads(arguments.threads.or(config.map(|run| run.threads)).unwrap_or(0));

@@ -3,7 +3,6 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use serde::Serialize;
-use tallow_data::Sample;
 use tallow_peft::{AdapterFile, FullOptions, LoraOptions, Method, is_adapter};
 use tallow_t5::{Activation, T5};
 use tallow_train::{BatchTokens, Engine, TOKENS_ON_HOST, resident_memory};
@@ -11,8 +10,8 @@ use tallow_train::{BatchTokens, Engine, TOKENS_ON_HOST, resident_memory};
 use crate::args::InspectArguments;
 use crate::compute::Compute;
 use crate::config::{load, threads};
-use crate::data::{Task, adapt, check_vocabulary, model, tokenizer};
-use crate::progress::{self, size};
+use crate::data::{Task, adapt, check_vocabulary, model, task_tokenizer};
+use crate::progress::{self, count, size};
 use crate::run::RunFolder;
 
 /// What is shown; sizes are in bytes.
@@ -43,20 +42,20 @@ struct AdapterReport {
 }
 
 #[derive(Serialize)]
-struct TrainingReport {
-    method: String,
+pub struct TrainingReport {
+    pub method: String,
     /// Over which rows.
     rows: String,
-    trainable: usize,
+    pub trainable: usize,
     /// Of the model's parameters.
-    share: f64,
+    pub share: f64,
     /// What is trained, in f32 on disk.
     bytes_on_disk: usize,
     weights_bytes: u64,
     trained_bytes: u64,
     activation_bytes: u64,
     /// The most that the process, or the device, takes at a time.
-    peak_bytes: u64,
+    pub peak_bytes: u64,
 }
 
 pub fn run(arguments: &InspectArguments) -> Result<()> {
@@ -91,7 +90,7 @@ pub fn run(arguments: &InspectArguments) -> Result<()> {
 fn of_config(arguments: &InspectArguments, file: &Path) -> Result<Report> {
     let config = load(file, &arguments.overrides)?;
     let compute = Compute::open(&config.compute(), config.threads())?;
-    let tokenizer = tokenizer(&config.model)?;
+    let tokenizer = task_tokenizer(&config)?;
     let mut base = model(&config.model.path, compute.device(), compute.loads_in(&config.method))?;
     check_vocabulary(&tokenizer, &config.model, &base)?;
     let task = Task::load(&config, &tokenizer, &|_| ())?;
@@ -100,7 +99,7 @@ fn of_config(arguments: &InspectArguments, file: &Path) -> Result<Report> {
     if options.batch().is_none() {
         options.batch_tokens = Some(BatchTokens::Tokens(TOKENS_ON_HOST));
     }
-    let lengths: Vec<(usize, usize)> = task.train.samples.iter().map(Sample::lengths).collect();
+    let lengths = task.train.all_lengths();
     let batches = options.batches(lengths.clone(), config.seed)?;
     let count = options.total_batches(&batches);
     let rows = format!("the heaviest of {count} batches");
@@ -142,7 +141,7 @@ fn supposed(arguments: &InspectArguments, base: &T5, methods: &[Method]) -> Resu
     methods.iter().map(|method| foresee(&engine, base, method, batch(), rows.clone())).collect()
 }
 
-fn foresee(
+pub fn foresee(
     engine: &Engine,
     base: &T5,
     method: &Method,
@@ -250,11 +249,4 @@ fn table(report: &Report) -> String {
         );
     }
     lines.join("\n")
-}
-
-/// A number with its thousands apart.
-fn count(n: usize) -> String {
-    let digits = n.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev();
-    groups.map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(",")
 }

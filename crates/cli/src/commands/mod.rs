@@ -7,3 +7,4 @@ pub mod export;
 pub mod generate;
 pub mod inspect;
 pub mod train;
+pub mod validate;

@@ -11,7 +11,7 @@ use tallow_train::{
 use crate::args::TrainArguments;
 use crate::compute::Compute;
 use crate::config::{Config, load};
-use crate::data::{Task, check_vocabulary, model, tokenizer, trained};
+use crate::data::{Task, check_vocabulary, model, task_tokenizer, trained};
 use crate::progress::{self, Bar, say};
 use crate::run::{Interrupt, Interrupted, RunFolder, write};
 
@@ -30,7 +30,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
     let folder = RunFolder::find(&config, arguments.resume)?;
     let compute = Compute::open(&config.compute(), config.threads())?;
-    let tokenizer = tokenizer(&config.model)?;
+    let tokenizer = task_tokenizer(&config)?;
     let task = Task::load(&config, &tokenizer, &say)?;
     let base = model(&config.model.path, compute.device(), compute.loads_in(&config.method))?;
     check_vocabulary(&tokenizer, &config.model, &base)?;
@@ -46,8 +46,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     let _begun = if arguments.resume { None } else { Some(folder.make(&config)?) };
     let interrupt = Interrupt::install(&folder)?;
     let mut figures = read_figures(&folder)?;
-    let rows = first(&task.held_out, config.evaluation.rows).len();
-    let before_rows = config.evaluation.before_rows.min(rows);
+    let before_rows = config.evaluation.before_rows.min(task.held_out.len());
     if before_rows > 0 && figures.before.is_none() {
         let rows = &task.held_out[..before_rows];
         let (_, evaluation) = measure(&config, engine, &base, &tokenizer, rows, "before training")?;
@@ -79,7 +78,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     if task.held_out.is_empty() {
         return Ok(());
     }
-    let rows = &task.held_out[..rows];
+    let rows = &task.held_out;
     let (found, evaluation) = measure(&config, engine, &model, &tokenizer, rows, "after training")?;
     figures.after_same_rows = match before_rows > 0 && before_rows < found.len() {
         true => Some(score(&found[..before_rows], &config.evaluation.scores)?),
@@ -111,7 +110,7 @@ fn train(
     if options.batch().is_none() {
         let tokens = match start.as_ref().and_then(|start| start.progress.batch_tokens) {
             Some(tokens) => tokens,
-            None => largest_batch(engine, adapted, &task.train.samples)?,
+            None => largest_batch(engine, adapted, &task.train)?,
         };
         say(&format!("batches of at most {tokens} tokens"));
         options.batch_tokens = Some(BatchTokens::Tokens(tokens));
@@ -129,9 +128,9 @@ fn train(
         engine,
         options: &options,
         seed: config.seed,
-        rows: &task.train.samples,
-        origin: &|row| task.train.examples[row].origin.to_string(),
-        validation: first(&task.validation.samples, options.validation_rows),
+        rows: &task.train,
+        origin: &|row| task.origin(row),
+        validation: &task.validation,
         checkpoints: Some(checkpoints),
         stop: &interrupt.stop,
     }
@@ -144,14 +143,6 @@ fn train(
     match outcome {
         Outcome::Finished(progress) => Ok(progress.best_step),
         Outcome::Stopped(progress) => Err(stopped(&format!("step {}", progress.step), folder).into()),
-    }
-}
-
-/// So many of the rows, or all of them for 0.
-fn first<T>(rows: &[T], wanted: usize) -> &[T] {
-    match wanted {
-        0 => rows,
-        wanted => &rows[..wanted.min(rows.len())],
     }
 }
 

@@ -33,6 +33,17 @@ impl FromStr for Place {
     }
 }
 
+impl Place {
+    /// Whether the host's memory is what counts.
+    pub fn is_host(self) -> bool {
+        match self {
+            Self::Cpu => true,
+            Self::Auto => !cfg!(any(feature = "cuda", feature = "metal")),
+            Self::Cuda(_) | Self::Metal => false,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

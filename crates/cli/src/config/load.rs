@@ -12,6 +12,17 @@ use super::{Config, Problems};
 /// # Errors
 /// [`Problems`] that lists everything that is wrong, or that the file cannot be read.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
+    match read(path, overrides)? {
+        (Some(config), problems) if problems.found.is_empty() => Ok(config),
+        (_, problems) => Err(problems.into()),
+    }
+}
+
+/// [`load`], which leaves what is wrong to the caller; where a value is missing or wrong, something may stand in for it.
+///
+/// # Errors
+/// If the file cannot be read, or is no TOML.
+pub fn read(path: &Path, overrides: &[String]) -> Result<(Option<Config>, Problems)> {
     // A run's folder has its own.
     let within = path.join("config.toml");
     let path = if within.is_file() { &within } else { path };
@@ -50,10 +61,7 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config> {
         Given::Line(line) => Some(line),
         Given::None | Given::Override(_) => None,
     });
-    match config {
-        Some(config) if found.is_empty() => Ok(config),
-        _ => Err(problems(found).into()),
-    }
+    Ok((config, problems(found)))
 }
 
 /// Keys of which a config has one.

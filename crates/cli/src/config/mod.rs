@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use tallow_data::Newlines;
 use tallow_peft::Method;
 use tallow_t5::GenerationOptions;
 use tallow_train::{Scores, TrainingOptions};
 
 pub use compute::{ComputeOptions, KernelChoice, Place, Precision};
-pub use load::load;
-pub use problems::Problems;
+pub use load::{load, read};
+pub use problems::{Invalid, Problem, Problems};
 pub use template::TemplateChoice;
 
 /// One run, as its TOML file describes it. Paths are relative to the working directory.
@@ -103,6 +104,9 @@ pub struct TaskOptions {
     pub columns: BTreeMap<String, String>,
     /// A template set's name, or a prompt and a target.
     pub template: TemplateChoice,
+    /// What line breaks become, which the vocabulary does not have.
+    #[serde(default)]
+    pub newlines: Newlines,
     /// Prompts are cut to so many tokens, the end token included.
     #[serde(default = "default_source_tokens")]
     pub max_source_tokens: usize,

@@ -28,6 +28,39 @@ pub enum Given {
     Override(String),
 }
 
+impl Problem {
+    /// Whether it is about a key of this section.
+    pub fn is_in(&self, section: &str) -> bool {
+        self.key.split('.').next() == Some(section)
+    }
+
+    /// Where the setting is given, and which it is; `of` is the config's file.
+    pub fn place(&self, of: &str) -> String {
+        let key = if self.key.is_empty() { String::new() } else { format!(": {}", self.key) };
+        match &self.given {
+            Given::None => format!("{of}{key}"),
+            Given::Line(line) => format!("{of}:{line}{key}"),
+            // What it sets is not named twice.
+            Given::Override(text) if text.split('=').next().map(str::trim) == Some(&self.key) => {
+                format!("`{text}`")
+            }
+            Given::Override(text) => format!("`{text}`{key}"),
+        }
+    }
+}
+
+/// A config was found wrong, and what is wrong has been printed.
+#[derive(Debug)]
+pub struct Invalid;
+
+impl std::error::Error for Invalid {}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("the config is not ready to train")
+    }
+}
+
 impl Problems {
     /// Refuses settings that did not come from a file, if anything is wrong with them.
     pub fn refuse(of: &str, found: Vec<(&'static str, String)>) -> Result<(), Self> {
@@ -45,23 +78,8 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (of, count) = (&self.of, self.found.len());
         write!(f, "{of}: {count} problem{}", if count == 1 { "" } else { "s" })?;
-        for Problem { given, key, what } in &self.found {
-            match given {
-                Given::None => write!(f, "\n  {of}")?,
-                Given::Line(line) => write!(f, "\n  {of}:{line}")?,
-                Given::Override(text) => {
-                    write!(f, "\n  `{text}`")?;
-                    // What it sets is not named twice.
-                    if text.split('=').next().map(str::trim) == Some(key) {
-                        write!(f, ": {what}")?;
-                        continue;
-                    }
-                }
-            }
-            match key.as_str() {
-                "" => write!(f, ": {what}")?,
-                key => write!(f, ": {key}: {what}")?,
-            }
+        for problem in &self.found {
+            write!(f, "\n  {}: {}", problem.place(of), problem.what)?;
         }
         Ok(())
     }

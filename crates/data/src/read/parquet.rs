@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use parquet::basic::ConvertedType;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::reader::RowIter;
 use parquet::record::Field;
+use parquet::record::reader::RowIter;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -26,8 +26,12 @@ impl Parquet {
         let broken = |reason: String| Error::Broken { path: path.to_path_buf(), reason };
         let reader = SerializedFileReader::new(file).map_err(|error| broken(error.to_string()))?;
         let schema = reader.metadata().file_metadata().schema_descr();
-        if let Some(column) = schema.columns().iter().find(|c| c.converted_type() == ConvertedType::INTERVAL) {
-            return Err(broken(format!("column `{}` holds intervals, which are not read", column.path().string())));
+        if let Some(column) = schema.columns().iter().find(|c| c.converted_type() == ConvertedType::INTERVAL)
+        {
+            return Err(broken(format!(
+                "column `{}` holds intervals, which are not read",
+                column.path().string()
+            )));
         }
         let rows = guarded(|| RowIter::from_file_into(Box::new(reader))).map_err(broken)?;
         Ok(Self { rows, file: path, read: 0 })

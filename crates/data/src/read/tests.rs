@@ -249,7 +249,8 @@ fn columns_of_parquet() {
 
 /// A row whose only column is of this kind and has this value.
 fn one<T: ::parquet::data_type::DataType>(kind: &str, value: T::T) -> Vec<u8> {
-    let schema = ::parquet::schema::parser::parse_message_type(&format!("message rows {{ required {kind}; }}"));
+    let schema =
+        ::parquet::schema::parser::parse_message_type(&format!("message rows {{ required {kind}; }}"));
     let mut bytes = Vec::new();
     let mut writer = ::parquet::file::writer::SerializedFileWriter::new(
         &mut bytes,
@@ -279,7 +280,10 @@ fn values_of_parquet() {
     let says = message("rows.parquet", time(i64::MAX));
     assert_eq!(says, "rows.parquet: row 1: malformed row: column `at` holds a time that is out of range");
     let interval = ByteArray::from(vec![0; 12]).into();
-    let says = message("rows.parquet", one::<FixedLenByteArrayType>("fixed_len_byte_array(12) i (interval)", interval));
+    let says = message(
+        "rows.parquet",
+        one::<FixedLenByteArrayType>("fixed_len_byte_array(12) i (interval)", interval),
+    );
     assert_eq!(says, "rows.parquet: cannot be read: column `i` holds intervals, which are not read");
 }
 

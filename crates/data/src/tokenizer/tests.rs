@@ -18,9 +18,11 @@ fn tiny_json(specials: &[&str]) -> Value {
         ("a", -5.0),
         ("t", -5.0),
         (".", -3.0),
+        ("<extra_id_0>", 0.0),
     ];
     vocabulary.extend(pieces.map(|(piece, score)| json!([piece, score])));
-    let added = ["<pad>", specials[0], "<unk>"].into_iter().enumerate().map(|(id, content)| {
+    let added = [(0, "<pad>"), (1, specials[0]), (2, "<unk>"), (11, "<extra_id_0>")];
+    let added = added.into_iter().map(|(id, content)| {
         json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
                "normalized": false, "special": true})
     });
@@ -79,9 +81,44 @@ fn decoding_skips_what_is_no_text() {
 }
 
 #[test]
+fn line_breaks_are_kept_where_that_is_asked_for() {
+    let lines = "the cat \r\n\n the sat\n";
+    let ids = |newlines: Newlines| {
+        let tokenizer = tiny().with_newlines(newlines).unwrap();
+        let (prompt, target) =
+            (tokenizer.encode(lines, 99).unwrap(), tokenizer.encode_target(lines, 99).unwrap());
+        assert_eq!(tokenizer.encode_batch(&[lines, "cat"], 99).unwrap()[0], prompt);
+        assert_eq!(tokenizer.encode_targets(&["cat", lines], 99).unwrap()[1], target);
+        (prompt.ids, target.ids, tokenizer.decode(&[4, 5, 11, 11, 4, 7, 1]).unwrap())
+    };
+    // ▁the ▁cat, two breaks, ▁the ▁sat </s>
+    let kept = vec![4, 5, 11, 11, 4, 7, 1];
+    let text = "the cat\n\nthe sat".to_owned();
+    let (prompt, target, decoded) = ids(Newlines::Blank);
+    assert!(!prompt.contains(&11) && prompt == target && decoded == "the cat the sat");
+    assert_eq!(ids(Newlines::Targets), (prompt, kept.clone(), text.clone()));
+    assert_eq!(ids(Newlines::Both), (kept.clone(), kept, text));
+}
+
+#[test]
 fn special_ids_are_looked_up() {
     let tokenizer = tiny();
-    assert_eq!((tokenizer.end_id(), tokenizer.unknown_id(), tokenizer.vocabulary_size()), (1, Some(2), 11));
+    assert_eq!((tokenizer.end_id(), tokenizer.unknown_id(), tokenizer.vocabulary_size()), (1, Some(2), 12));
+}
+
+#[test]
+fn a_vocabulary_without_a_sentinel_keeps_no_line_breaks() {
+    let mut json = tiny_json(&["</s>"]);
+    json["added_tokens"].as_array_mut().unwrap().pop();
+    json["model"]["vocab"].as_array_mut().unwrap().pop();
+    let (_folder, path) = written(&json);
+    let tokenizer = Tokenizer::from_file(&path).unwrap();
+    let message = tokenizer.clone().with_newlines(Newlines::Targets).unwrap_err().to_string();
+    assert!(
+        message.starts_with("line breaks cannot be kept: the vocabulary has no `<extra_id_0>`"),
+        "{message}"
+    );
+    assert!(tokenizer.with_newlines(Newlines::Blank).is_ok());
 }
 
 #[test]

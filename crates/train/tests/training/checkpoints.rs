@@ -85,6 +85,19 @@ fn a_best_state_of_later_than_the_checkpoint_is_found_again() {
 }
 
 #[test]
+fn a_validation_may_want_the_first_rows_alone() {
+    let losses = |validation_rows, validation: Vec<_>| {
+        let options =
+            TrainingOptions { steps: Some(1), validation_rows, dropout: Some(0.0), ..Default::default() };
+        Run { options, validation, ..Default::default() }.train(&mut lora()).1.validations
+    };
+    let first = losses(0, ten()[..2].to_vec());
+    assert_eq!(losses(2, ten()), first);
+    assert_eq!(losses(99, ten()[..2].to_vec()), first);
+    assert_ne!(losses(0, ten()), first);
+}
+
+#[test]
 fn a_run_ends_with_its_best_parameters() {
     let folder = tempfile::tempdir().unwrap();
     let run = forgetful(folder.path());
@@ -100,7 +113,10 @@ fn a_run_ends_with_its_best_parameters() {
         rows += more;
         Ok(())
     };
-    let loss = mean_loss(&Engine::cpu(1), &adapted.model, &run.validation, &mut done).unwrap();
+    let loss = {
+        let (rows, all) = (run.validation.clone().into(), run.validation.len());
+        mean_loss(&Engine::cpu(1), &adapted.model, &rows, all, &mut done).unwrap()
+    };
     assert_eq!((loss, rows), (lowest.1, run.validation.len()));
     let mut best = f64::INFINITY;
     for &(step, loss, marked) in &heard.validations {

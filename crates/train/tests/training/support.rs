@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Tensor};
-use tallow_data::Sample;
+use tallow_data::{Sample, Samples};
 use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::T5;
 use tallow_train::{
@@ -155,14 +155,16 @@ impl Run<'_> {
         let (listener, flag) =
             (Listener { heard: heard.clone(), stop: stop.clone(), stop_in: self.stop_in }, &*stop);
         observers.push(Box::new(listener));
+        let (rows, validation): (Samples, Samples) =
+            (self.rows.clone().into(), self.validation.clone().into());
         let mut trainer = Trainer {
             adapted,
             engine: &Engine::cpu(self.threads),
             options: &self.options,
             seed: self.seed,
-            rows: &self.rows,
+            rows: &rows,
             origin: &|row| format!("rows.jsonl:{}", row + 1),
-            validation: &self.validation,
+            validation: &validation,
             checkpoints: self.checkpoints.map(|path| Checkpoints::new(path.to_path_buf())),
             stop: flag,
         };

@@ -1,10 +1,10 @@
 use anyhow::{Result, bail};
 use serde::Serialize;
-use tallow_data::{Example, Tokenizer};
+use tallow_data::{Encoded, Example, Tokenizer};
 
-use crate::args::PreviewArguments;
+use crate::args::{Part, PreviewArguments};
 use crate::config::load;
-use crate::data::{examples, tokenizer};
+use crate::data::{task_tokenizer, test, training, validation};
 use crate::progress;
 
 /// A row as the model gets it.
@@ -30,19 +30,28 @@ struct Side<'a> {
 
 pub fn run(arguments: &PreviewArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
-    let tokenizer = tokenizer(&config.model)?;
-    let (name, found) = (arguments.part.name(), examples(&config)?);
-    let Some((_, found)) = found.into_iter().find(|(part, _)| *part == name) else {
-        bail!("the task `{}` has no {name} rows", config.task().name);
+    let tokenizer = task_tokenizer(&config)?;
+    let rows = match arguments.part {
+        Part::Training => Some(training(&config)?),
+        Part::Validation => validation(&config)?,
+        Part::Test => test(&config)?,
     };
-    let (found, task) = (found?, config.task());
-    for (i, example) in found.iter().take(arguments.rows).enumerate() {
-        let side = |text, most| side(&tokenizer, text, most);
+    let task = config.task();
+    let Some(rows) = rows else { bail!("the task `{}` has no {} rows", task.name, arguments.part.name()) };
+    for (i, example) in rows.first(arguments.rows)?.iter().enumerate() {
         let preview = Preview {
             row: example.origin.to_string(),
             template: &example.template,
-            prompt: side(&example.prompt, task.max_source_tokens)?,
-            target: side(&example.target, task.max_target_tokens)?,
+            prompt: side(
+                &tokenizer,
+                &example.prompt,
+                tokenizer.encode(&example.prompt, task.max_source_tokens)?,
+            ),
+            target: side(
+                &tokenizer,
+                &example.target,
+                tokenizer.encode_target(&example.target, task.max_target_tokens)?,
+            ),
             references: if is_reference(example) { &[] } else { &example.references },
         };
         match arguments.json {
@@ -58,9 +67,8 @@ fn is_reference(example: &Example) -> bool {
     example.references == [example.target.as_str()]
 }
 
-fn side<'a>(tokenizer: &Tokenizer, text: &'a str, most: usize) -> Result<Side<'a>> {
-    let encoded = tokenizer.encode(text, most)?;
-    Ok(Side { text, tokens: tokenizer.pieces(&encoded.ids), cut: encoded.cut })
+fn side<'a>(tokenizer: &Tokenizer, text: &'a str, encoded: Encoded) -> Side<'a> {
+    Side { text, tokens: tokenizer.pieces(&encoded.ids), cut: encoded.cut }
 }
 
 fn text(preview: &Preview) -> String {

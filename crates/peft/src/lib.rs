@@ -2,6 +2,30 @@
 //!
 //! [`inject`] is the one place that tells methods apart: it hooks a method to a model and lays out what is
 //! trained in one flat buffer. An adapter written here loads in Python's peft, and the other way round.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use candle_core::{DType, Device};
+//! use tallow_peft::{Adapted, Initial, LoraOptions, Method, inject};
+//! use tallow_t5::T5;
+//!
+//! let base = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/quickstart/base"));
+//! let model = T5::load(base, &Device::Cpu, DType::F32)?;
+//! let method = Method::Lora(LoraOptions { rank: 4, ..Default::default() });
+//! let adapted = inject(model.clone(), &method, Initial::Seed(1), DType::F32)?;
+//! println!("{} of {} parameters are trained", adapted.parameters.trainable(), model.parameters());
+//!
+//! // adapter_model.safetensors and adapter_config.json, as peft has them.
+//! let folder = tempfile::tempdir()?;
+//! adapted.save(folder.path(), base, None)?;
+//! let again = Adapted::load(model, folder.path())?;
+//! assert_eq!(again.method, method);
+//!
+//! // For inference: the base with what was trained added to its weights.
+//! tallow_t5::save(&again.model, base, None, &folder.path().join("merged"))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod adapted;
 mod error;

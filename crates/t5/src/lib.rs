@@ -3,6 +3,28 @@
 //! The model computes on flat streams of tokens without padding, through the operations of `tallow-ops`. It
 //! knows no fine-tuning method: a method hooks an [`Adapter`] to a [`Linear`], or trains any named weight.
 //! Names are the checkpoint's: `encoder.block.0.layer.0.SelfAttention.q`.
+//!
+//! ```
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use candle_core::{DType, Device};
+//! use tallow_ops::{Cpu, Tape};
+//! use tallow_t5::{GenerationOptions, T5, generate};
+//!
+//! // Any folder with config.json and model.safetensors or its shards.
+//! let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/quickstart/base"));
+//! let model = T5::load(folder, &Device::Cpu, DType::F32)?;
+//! println!("{} parameters", model.parameters());
+//!
+//! // Two prompts of different lengths, in tokens that end with the end token; no padding between them.
+//! let prompts = [(0, vec![40, 41, 42, 1]), (1, vec![50, 51, 1])];
+//! let options = GenerationOptions { max_new_tokens: 5, ..Default::default() };
+//! let tape = Tape::off(Arc::new(Cpu));
+//! let answers = generate(&model, &tape, &prompts, &options)?;
+//! assert!(answers.iter().all(|answer| answer.len() <= 5));
+//! # Ok::<(), tallow_t5::Error>(())
+//! ```
 
 mod attention;
 mod batch;

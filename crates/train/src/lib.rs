@@ -3,6 +3,51 @@
 //! The loop knows neither the method nor the data set: it takes an adapted model and rows of tokens, and
 //! tells its [`Observer`]s what happens. Everything random is a function of the seed and the step, so a run
 //! that is stopped and resumed is the run that was never stopped.
+//!
+//! From rows of a file to an adapter:
+//!
+//! ```
+//! use std::path::Path;
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use candle_core::{DType, Device};
+//! use tallow_data::{Limits, Prompts, Rows, Samples, Targets, TemplateSet, Tokenizer};
+//! use tallow_peft::{Initial, LoraOptions, Method, inject};
+//! use tallow_t5::T5;
+//! use tallow_train::{Engine, Outcome, Trainer, TrainingOptions};
+//!
+//! let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/quickstart"));
+//! let base = data.join("base");
+//!
+//! let prompts = Prompts::new(TemplateSet::named("dialogue-summary")?, Targets::Template, 1);
+//! let rows = Rows::open(&data.join("train.jsonl"))?.take(16);
+//! let examples = prompts.examples(rows)?;
+//! let tokenizer = Tokenizer::from_file(&base.join("tokenizer.json"))?;
+//! let (rows, stats) = tokenizer.tokenize(&examples[..], Limits { source: 512, target: 128 })?;
+//! println!("{stats}");
+//!
+//! let model = T5::load(&base, &Device::Cpu, DType::F32)?;
+//! let method = Method::Lora(LoraOptions::default());
+//! let mut adapted = inject(model, &method, Initial::Seed(1), DType::F32)?;
+//! let options = TrainingOptions { steps: Some(3), batch_size: Some(4), ..Default::default() };
+//! let outcome = Trainer {
+//!     adapted: &mut adapted,
+//!     engine: &Engine::cpu(2),
+//!     options: &options,
+//!     seed: 1,
+//!     rows: &rows,
+//!     origin: &|row| examples[row].origin.to_string(),
+//!     validation: &Samples::default(),
+//!     checkpoints: None,
+//!     stop: &AtomicBool::new(false),
+//! }
+//! .run(None, &mut [])?;
+//! assert!(matches!(outcome, Outcome::Finished(progress) if progress.step == 3));
+//!
+//! let folder = tempfile::tempdir()?;
+//! adapted.save(&folder.path().join("adapter"), &base, None)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod checkpoint;
 mod engine;

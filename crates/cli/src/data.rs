@@ -5,13 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use tallow_data::{Example, Limits, Prompts, Sample, Source, Targets, TokenCache, Tokenizer, split_fraction};
+use tallow_data::{Example, Limits, Prompts, Sample, Targets, TokenCache, Tokenizer, split_fraction};
+use tallow_hub::Wanted;
 use tallow_peft::Adapted;
 use tallow_t5::T5;
 
 use crate::cache;
 use crate::compute::Compute;
 use crate::config::{Config, ModelOptions, TaskOptions};
+use crate::hub;
 
 /// One part of a task's rows.
 #[derive(Default)]
@@ -30,20 +32,7 @@ pub struct Task {
 
 /// Loads a model's tokenizer.
 pub fn tokenizer(options: &ModelOptions) -> Result<Tokenizer> {
-    let (folder, file) = (&options.path, options.tokenizer_file());
-    if !folder.is_dir() {
-        let folder = folder.display();
-        bail!(
-            "{folder}: no such folder; a model is one with config.json, model.safetensors and tokenizer.json"
-        );
-    }
-    if !file.is_file() {
-        let file = file.display();
-        bail!(
-            "{file}: no such file; name another by model.tokenizer in a config, or by --tokenizer to generate"
-        );
-    }
-    Ok(Tokenizer::from_file(&file)?)
+    Ok(Tokenizer::from_file(&hub::tokenizer_file(options)?)?)
 }
 
 /// Refuses a tokenizer with ids that the model has no embedding for.
@@ -85,7 +74,7 @@ fn test(config: &Config) -> Result<Option<Examples>> {
         [] => Targets::Template,
         columns => Targets::References(columns.to_vec()),
     };
-    let rows = Source::new(name, &task.columns)?;
+    let rows = hub::source(name, &task.columns)?;
     Ok(Some(prompts(task, targets, config.seed)?.examples(rows.rows())))
 }
 
@@ -106,9 +95,9 @@ pub fn examples(config: &Config) -> Result<Vec<(&'static str, Examples)>> {
 fn parts(config: &Config) -> Result<(Examples, Examples)> {
     let task = config.task();
     let prompts = prompts(task, Targets::Template, config.seed)?;
-    let train = Source::new(&task.train, &task.columns)?;
+    let train = hub::source(&task.train, &task.columns)?;
     if let Some(name) = &task.validation {
-        let validation = Source::new(name, &task.columns)?;
+        let validation = hub::source(name, &task.columns)?;
         return Ok((prompts.examples(train.rows()), prompts.examples(validation.rows())));
     }
     let Some(fraction) = task.validation_fraction else {
@@ -166,7 +155,8 @@ fn check_columns<'a>(parts: impl Iterator<Item = &'a Examples>) -> Result<()> {
 
 /// Loads an adapter onto its base.
 pub fn adapt(base: T5, folder: &Path) -> Result<Adapted> {
-    Adapted::load(base, folder).with_context(|| format!("cannot load the adapter in {}", folder.display()))
+    let found = hub::local(folder, Wanted::Adapter)?;
+    Adapted::load(base, &found).with_context(|| format!("cannot load the adapter in {}", folder.display()))
 }
 
 /// Loads what a run left in `folder`, its adapter onto its base, or its model, to compute with it.
@@ -180,5 +170,6 @@ pub fn trained(config: &Config, folder: &Path, compute: &Compute) -> Result<T5> 
 
 /// Loads a model.
 pub fn model(folder: &Path, device: &Device, dtype: DType) -> Result<T5> {
-    T5::load(folder, device, dtype).with_context(|| format!("cannot load the model in {}", folder.display()))
+    let found = hub::local(folder, Wanted::Model)?;
+    T5::load(&found, device, dtype).with_context(|| format!("cannot load the model in {}", folder.display()))
 }

@@ -156,7 +156,8 @@ fn check_columns<'a>(parts: impl Iterator<Item = &'a Examples>) -> Result<()> {
 /// Loads an adapter onto its base.
 pub fn adapt(base: T5, folder: &Path) -> Result<Adapted> {
     let found = hub::local(folder, Wanted::Adapter)?;
-    Adapted::load(base, &found).with_context(|| format!("cannot load the adapter in {}", folder.display()))
+    Adapted::load(base, &found)
+        .with_context(|| format!("cannot load the adapter in {}{}", folder.display(), hub::meant(folder)))
 }
 
 /// Loads what a run left in `folder`, its adapter onto its base, or its model, to compute with it.
@@ -171,5 +172,6 @@ pub fn trained(config: &Config, folder: &Path, compute: &Compute) -> Result<T5> 
 /// Loads a model.
 pub fn model(folder: &Path, device: &Device, dtype: DType) -> Result<T5> {
     let found = hub::local(folder, Wanted::Model)?;
-    T5::load(&found, device, dtype).with_context(|| format!("cannot load the model in {}", folder.display()))
+    T5::load(&found, device, dtype)
+        .with_context(|| format!("cannot load the model in {}{}", folder.display(), hub::meant(folder)))
 }

@@ -130,7 +130,9 @@ impl Hub {
         }
         let url = self.remote.url(name, commit, file);
         let metadata = self.remote.metadata(name, file, &url)?;
-        let _lock = store.lock(&metadata.etag)?;
+        let waits =
+            || self.watcher.say(&format!("another program is fetching {file} of {}: waiting", name.id));
+        let _lock = store.lock(&metadata.etag, waits)?;
         let blob = store.blob(&metadata.etag);
         if !blob.is_file() {
             make_parent(&blob)?;

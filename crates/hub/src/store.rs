@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use hf_hub::{Cache, CacheRepo};
@@ -81,12 +81,16 @@ impl Store {
         self.repo.blob_path(&format!("{etag}.incomplete"))
     }
 
-    /// Waits for the right to write the file of an etag: other programs, Python's too, take the same lock.
-    pub fn lock(&self, etag: &str) -> Result<File> {
+    /// Waits for the right to write the file of an etag, and says so: other programs, Python's too, take the same lock.
+    pub fn lock(&self, etag: &str, waits: impl FnOnce()) -> Result<File> {
         let path = self.cache.join(".locks").join(&self.folder).join(format!("{etag}.lock"));
         make_parent(&path)?;
         let file = File::create(&path).map_err(Error::file(&path))?;
-        file.lock().map_err(Error::file(&path))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            waits();
+            file.lock().map_err(Error::file(&path))?;
+        }
+        // Some file systems have no locks; then two programs may fetch the same.
         Ok(file)
     }
 

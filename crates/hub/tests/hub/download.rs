@@ -131,3 +131,20 @@ fn the_token_goes_to_the_hub_alone() {
         assert!(at_hub.iter().all(|request| is_good(&request.token)), "{at_hub:?}");
     }
 }
+
+#[test]
+fn a_file_that_another_program_fetches_is_waited_for() {
+    let place = Place::new();
+    let etag = place.server.state().repositories[MODEL]["config.json"].etag.clone();
+    let path = place.settings.cache.join(format!(".locks/models--google--tiny/{etag}.lock"));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let lock = std::fs::File::create(path).unwrap();
+    lock.lock().unwrap();
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        drop(lock);
+    });
+    place.model().unwrap();
+    holder.join().unwrap();
+    assert_eq!(place.said.borrow()[0], "another program is fetching config.json of google/tiny: waiting");
+}

@@ -6,6 +6,8 @@ mod commands;
 mod data;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/hub.rs"]
+mod hub;
 #[path = "cli/messages.rs"]
 mod messages;
 #[path = "cli/training.rs"]

@@ -23,6 +23,8 @@ pub fn root() -> PathBuf {
 pub fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallow"));
     command.args(arguments).current_dir(root()).env("RUST_BACKTRACE", "0");
+    // No test asks the Hub.
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", std::env::temp_dir().join("tallow-tests-hub"));
     command.env("TALLOW_CACHE", std::env::temp_dir().join("tallow-tests")).stdin(Stdio::null());
     command
 }

@@ -109,6 +109,11 @@ impl Part {
     }
 }
 
+/// Of whose model; an adapter names its base.
+fn what() -> ArgGroup {
+    ArgGroup::new("what").args(["model", "run", "adapter"]).required(true).multiple(true)
+}
+
 /// Where and how to compute.
 #[derive(Args, Default)]
 pub struct ComputeArguments {
@@ -188,10 +193,10 @@ pub struct EvaluateArguments {
 }
 
 #[derive(Args)]
-#[command(after_help = EXIT_CODES, group = ArgGroup::new("what").args(["model", "run"]).required(true))]
+#[command(after_help = EXIT_CODES, group = what())]
 pub struct GenerateArguments {
-    /// The model's folder
-    #[arg(long, value_name = "DIR")]
+    /// The model's folder [default: the base that the adapter names]
+    #[arg(long, value_name = "DIR", conflicts_with = "run")]
     pub model: Option<PathBuf>,
     /// An adapter's folder [default: the run's, or none]
     #[arg(long, value_name = "DIR")]
@@ -264,10 +269,10 @@ pub struct GenerateArguments {
 }
 
 #[derive(Args)]
-#[command(after_help = EXIT_CODES, group = ArgGroup::new("what").args(["model", "run"]).required(true))]
+#[command(after_help = EXIT_CODES, group = what())]
 pub struct ExportArguments {
-    /// The base model's folder
-    #[arg(long, value_name = "DIR", requires = "adapter")]
+    /// The base model's folder [default: the one that the adapter names]
+    #[arg(long, value_name = "DIR", requires = "adapter", conflicts_with = "run")]
     pub model: Option<PathBuf>,
     /// The adapter's folder [default: the run's]
     #[arg(long, value_name = "DIR")]

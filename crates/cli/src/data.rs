@@ -4,15 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use tallow_data::{
-    Dataset, Example, Examples, Limits, Prompts, Samples, Source, Targets, TokenCache, Tokenizer,
-};
+use tallow_data::{Dataset, Example, Examples, Limits, Prompts, Samples, Targets, TokenCache, Tokenizer};
+use tallow_hub::Wanted;
 use tallow_peft::Adapted;
 use tallow_t5::T5;
 
 use crate::cache;
 use crate::compute::Compute;
 use crate::config::{Config, ModelOptions, TaskOptions};
+use crate::hub;
 
 /// A task's rows. Of those to train on, the tokens alone are kept, in a file.
 pub struct Task {
@@ -31,20 +31,7 @@ pub fn task_tokenizer(config: &Config) -> Result<Tokenizer> {
 
 /// Loads a model's tokenizer.
 pub fn tokenizer(options: &ModelOptions) -> Result<Tokenizer> {
-    let (folder, file) = (&options.path, options.tokenizer_file());
-    if !folder.is_dir() {
-        let folder = folder.display();
-        bail!(
-            "{folder}: no such folder; a model is one with config.json, model.safetensors and tokenizer.json"
-        );
-    }
-    if !file.is_file() {
-        let file = file.display();
-        bail!(
-            "{file}: no such file; name another by model.tokenizer in a config, or by --tokenizer to generate"
-        );
-    }
-    Ok(Tokenizer::from_file(&file)?)
+    Ok(Tokenizer::from_file(&hub::tokenizer_file(options)?)?)
 }
 
 /// Refuses a tokenizer with ids that the model has no embedding for.
@@ -64,7 +51,7 @@ pub fn check_vocabulary(tokenizer: &Tokenizer, options: &ModelOptions, model: &T
 fn dataset(config: &Config, name: &Path, targets: Targets) -> Result<Dataset> {
     let task = config.task();
     let prompts = Prompts::new(task.template.set()?, targets, config.seed);
-    Ok(Dataset::new(Source::new(name, &task.columns)?, prompts))
+    Ok(Dataset::new(hub::source(name, &task.columns)?, prompts))
 }
 
 /// The rows that generated text is measured on, at most so many.
@@ -174,7 +161,9 @@ fn check_columns<'a>(errors: impl Iterator<Item = &'a tallow_data::Error>) -> Re
 
 /// Loads an adapter onto its base.
 pub fn adapt(base: T5, folder: &Path) -> Result<Adapted> {
-    Adapted::load(base, folder).with_context(|| format!("cannot load the adapter in {}", folder.display()))
+    let found = hub::local(folder, Wanted::Adapter)?;
+    Adapted::load(base, &found)
+        .with_context(|| format!("cannot load the adapter in {}{}", folder.display(), hub::meant(folder)))
 }
 
 /// Loads what a run left in `folder`, its adapter onto its base, or its model, to compute with it.
@@ -188,5 +177,7 @@ pub fn trained(config: &Config, folder: &Path, compute: &Compute) -> Result<T5> 
 
 /// Loads a model.
 pub fn model(folder: &Path, device: &Device, dtype: DType) -> Result<T5> {
-    T5::load(folder, device, dtype).with_context(|| format!("cannot load the model in {}", folder.display()))
+    let found = hub::local(folder, Wanted::Model)?;
+    T5::load(&found, device, dtype)
+        .with_context(|| format!("cannot load the model in {}{}", folder.display(), hub::meant(folder)))
 }

@@ -6,6 +6,7 @@ mod commands;
 mod compute;
 mod config;
 mod data;
+mod hub;
 mod progress;
 mod run;
 mod survey;

@@ -146,6 +146,26 @@ pub fn rows(total: usize, what: &str) -> ProgressBar {
     ProgressBar::new(total as u64).with_style(style).with_message(what.to_owned())
 }
 
+/// A bar over so many bytes, which shows how many there are; nothing without a terminal.
+pub fn bytes(total: u64) -> Box<dyn FnMut(u64)> {
+    if !std::io::stderr().is_terminal() {
+        return Box::new(|_| ());
+    }
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left")
+        .expect("the template is valid");
+    let bar = Ended(ProgressBar::new(total).with_style(style));
+    Box::new(move |there| bar.0.set_position(there))
+}
+
+/// A bar that goes with whoever moves it.
+struct Ended(ProgressBar);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// A table of figures x 100, one column each.
 pub fn table(columns: &[(&str, &Evaluation)]) -> String {
     let mut lines = vec![format!("{:<12}", "F1 x 100")];

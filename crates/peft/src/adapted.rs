@@ -7,7 +7,7 @@ use tallow_ops::{ParameterSpec, Parameters, Randomness, Traced};
 use tallow_t5::T5;
 
 use crate::lora::{self, LoraAdapter};
-use crate::{AdapterFile, LoraOptions, Method, Result};
+use crate::{AdapterFile, BaseName, LoraOptions, Method, Result};
 
 /// What trained tensors hold before the first step.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +101,22 @@ impl Adapted {
     /// # Errors
     /// If a file cannot be written; what was there before stays.
     pub fn save(&self, folder: &Path, base: &Path, tokenizer: Option<&Path>) -> Result<()> {
+        self.save_as_of(folder, base, &base.into(), tokenizer)
+    }
+
+    /// The same, where an adapter is to call its base otherwise than by the folder.
+    ///
+    /// # Errors
+    /// Those of [`Adapted::save`].
+    pub fn save_as_of(
+        &self,
+        folder: &Path,
+        base: &Path,
+        name: &BaseName,
+        tokenizer: Option<&Path>,
+    ) -> Result<()> {
         match &self.method {
-            Method::Lora(options) => crate::file::write(&self.parameters, options, folder, base),
+            Method::Lora(options) => crate::file::write(&self.parameters, options, folder, name),
             Method::Full(_) => Ok(tallow_t5::save(&self.masters(), base, tokenizer, folder)?),
         }
     }

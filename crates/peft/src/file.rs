@@ -23,8 +23,23 @@ pub struct AdapterFile {
     tensors: Tensors,
     /// The method that the config describes.
     pub method: Method,
-    /// The base that the config names: a folder, or a model of the Hub.
-    pub base: Option<String>,
+    /// The base that the config names.
+    pub base: Option<BaseName>,
+}
+
+/// What an adapter's config calls its base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseName {
+    /// A folder, or a model of the Hub, as `google/flan-t5-small`.
+    pub name: String,
+    /// Of a model of the Hub: which one, if not the newest.
+    pub revision: Option<String>,
+}
+
+impl From<&Path> for BaseName {
+    fn from(folder: &Path) -> Self {
+        Self { name: folder.to_string_lossy().into_owned(), revision: None }
+    }
 }
 
 /// Whether a folder holds an adapter.
@@ -86,7 +101,7 @@ impl AdapterFile {
     }
 }
 
-fn read_config(path: &Path) -> Result<(Method, Option<String>)> {
+fn read_config(path: &Path) -> Result<(Method, Option<BaseName>)> {
     let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
     let fail = |what: String| Error::Config { path: path.to_path_buf(), what };
     let config: serde_json::Map<String, Value> =
@@ -138,7 +153,9 @@ fn read_config(path: &Path) -> Result<(Method, Option<String>)> {
         target_modules,
         use_rslora: get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
     });
-    Ok((method, get("base_model_name_or_path").and_then(Value::as_str).map(str::to_owned)))
+    let text = |key: &str| get(key).and_then(Value::as_str).map(str::to_owned);
+    let base = text("base_model_name_or_path").map(|name| BaseName { name, revision: text("revision") });
+    Ok((method, base))
 }
 
 /// Keys of peft's LoRA config that ask for more than the plain method.
@@ -168,13 +185,13 @@ const UNSUPPORTED: [&str; 18] = [
 const CHANGE_THE_BASE: [&str; 5] = ["corda", "loftq", "lora_ga", "olora", "pissa"];
 
 /// Every key of peft's config, sorted as peft sorts them.
-fn config(options: &LoraOptions, base: &Path) -> Value {
+fn config(options: &LoraOptions, base: &BaseName) -> Value {
     json!({
         "alora_invocation_tokens": null,
         "alpha_pattern": {},
         "arrow_config": null,
         "auto_mapping": null,
-        "base_model_name_or_path": base.to_string_lossy(),
+        "base_model_name_or_path": base.name,
         "bias": "none",
         "corda_config": null,
         "ensure_weight_tying": false,
@@ -201,7 +218,7 @@ fn config(options: &LoraOptions, base: &Path) -> Value {
         "qalora_group_size": 16,
         "r": options.rank,
         "rank_pattern": {},
-        "revision": null,
+        "revision": base.revision,
         "target_modules": options.target_modules,
         "target_parameters": null,
         "task_type": "SEQ_2_SEQ_LM",
@@ -219,8 +236,9 @@ fn whole(number: f64) -> Value {
     if number.fract() == 0.0 && number.abs() < 1e15 { json!(number as i64) } else { json!(number) }
 }
 
-fn card(options: &LoraOptions, base: &Path, trainable: usize) -> String {
-    let base = base.display();
+fn card(options: &LoraOptions, base: &BaseName, trainable: usize) -> String {
+    let BaseName { name: base, revision } = base;
+    let at = revision.as_ref().map_or(String::new(), |revision| format!(", revision=\"{revision}\""));
     format!(
         "---\nbase_model: {base}\nlibrary_name: peft\ntags:\n- lora\n- text2text-generation\n---\n\n\
          # LoRA adapter for {base}\n\n\
@@ -228,7 +246,7 @@ fn card(options: &LoraOptions, base: &Path, trainable: usize) -> String {
          ```python\n\
          from peft import PeftModel\n\
          from transformers import AutoModelForSeq2SeqLM\n\n\
-         base = AutoModelForSeq2SeqLM.from_pretrained(\"{base}\")\n\
+         base = AutoModelForSeq2SeqLM.from_pretrained(\"{base}\"{at})\n\
          model = PeftModel.from_pretrained(base, \"path/to/this/folder\")\n\
          ```\n",
         options.rank,
@@ -246,7 +264,7 @@ pub(crate) fn write(
     parameters: &Parameters,
     options: &LoraOptions,
     folder: &Path,
-    base: &Path,
+    base: &BaseName,
 ) -> Result<()> {
     folder::replace(folder, |beside| {
         let put = |name: &str, text: String| {

@@ -36,6 +36,6 @@ mod target;
 
 pub use adapted::{Adapted, Initial, inject};
 pub use error::{Error, Result};
-pub use file::{AdapterFile, is_adapter};
+pub use file::{AdapterFile, BaseName, is_adapter};
 pub use method::{FullOptions, LoraOptions, Method};
 pub use target::TargetModules;

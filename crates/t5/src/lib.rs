@@ -37,6 +37,7 @@ mod generate;
 mod linear;
 mod memory;
 mod model;
+mod pickle;
 mod position;
 mod residual;
 mod save;

@@ -1,4 +1,4 @@
-//! safetensors files, read tensor by tensor and written beside their place.
+//! safetensors files, read tensor by tensor and written beside their place; and what torch.save writes, read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,6 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 
+use crate::pickle::{self, Pickled};
 use crate::{Error, Result};
 
 /// The tensors of one or several files, mapped.
@@ -23,15 +24,17 @@ struct Entry {
     file: usize,
     dtype: safetensors::Dtype,
     shape: Vec<usize>,
+    /// Its columns lie one after the other, not its rows.
+    transposed: bool,
     /// Of the file.
     bytes: Range<usize>,
 }
 
 impl Tensors {
-    /// Opens safetensors files.
+    /// Opens safetensors files, and files by torch.save, which end in `.bin`.
     ///
     /// # Errors
-    /// If a file cannot be read, is cut short, or is not safetensors.
+    /// If a file cannot be read, is cut short, or is neither.
     pub fn open(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
         let (mut files, mut index) = (Vec::new(), BTreeMap::new());
         for path in paths {
@@ -39,6 +42,13 @@ impl Tensors {
             // SAFETY: the file is only read; another program that changes it meanwhile can change values,
             // which nothing here takes for anything but numbers.
             let map = unsafe { Mmap::map(&file) }.map_err(Error::file(&path))?;
+            if path.extension().is_some_and(|kind| kind == "bin") {
+                for Pickled { name, dtype, shape, transposed, bytes } in pickle::read(&path, &map)? {
+                    index.insert(name, Entry { file: files.len(), dtype, shape, transposed, bytes });
+                }
+                files.push((path, Arc::new(map)));
+                continue;
+            }
             let start = map.as_ptr() as usize;
             for (name, view) in SafeTensors::deserialize(&map).map_err(|error| broken(&path, &error))?.iter()
             {
@@ -47,6 +57,7 @@ impl Tensors {
                     file: files.len(),
                     dtype: view.dtype(),
                     shape: view.shape().to_vec(),
+                    transposed: false,
                     bytes: first..first + view.data().len(),
                 };
                 index.insert(name.to_owned(), entry);
@@ -56,22 +67,31 @@ impl Tensors {
         Ok(Self { files, index })
     }
 
-    /// Opens a model folder: model.safetensors, or else the shards that model.safetensors.index.json lists.
+    /// Opens a model folder: model.safetensors, or else the shards that model.safetensors.index.json lists, or else
+    /// the same of pytorch_model.bin.
     ///
     /// # Errors
-    /// If neither is there or a file cannot be read.
+    /// If none is there or a file cannot be read.
     pub fn open_model(folder: &Path) -> Result<Self> {
-        let index = folder.join("model.safetensors.index.json");
-        let single = folder.join("model.safetensors");
-        if single.is_file() || !index.is_file() {
-            return Self::open([single]);
+        for name in ["model.safetensors", "pytorch_model.bin"] {
+            let (whole, index) = (folder.join(name), folder.join(format!("{name}.index.json")));
+            match () {
+                () if whole.is_file() => return Self::open([whole]),
+                () if index.is_file() => return Self::open_shards(folder, &index),
+                () => {}
+            }
         }
+        // Its absence is the error.
+        Self::open([folder.join("model.safetensors")])
+    }
+
+    fn open_shards(folder: &Path, index: &Path) -> Result<Self> {
         #[derive(serde::Deserialize)]
         struct Index {
             weight_map: BTreeMap<String, String>,
         }
-        let text = std::fs::read_to_string(&index).map_err(Error::file(&index))?;
-        let fail = |what: String| Error::Tensors { path: index.clone(), what };
+        let text = std::fs::read_to_string(index).map_err(Error::file(index))?;
+        let fail = |what: String| Error::Tensors { path: index.to_path_buf(), what };
         let map: Index = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
         let mut shards: Vec<&String> = map.weight_map.values().collect();
         shards.sort();
@@ -111,7 +131,12 @@ impl Tensors {
         })?;
         // Converted before it travels: a device has room for the result alone.
         let bytes = &map[entry.bytes.clone()];
-        let tensor = Tensor::from_raw_buffer(bytes, found, &entry.shape, &Device::Cpu)?;
+        let tensor = match (entry.transposed, entry.shape.as_slice()) {
+            (true, &[rows, columns]) => {
+                Tensor::from_raw_buffer(bytes, found, &[columns, rows], &Device::Cpu)?.t()?.contiguous()?
+            }
+            _ => Tensor::from_raw_buffer(bytes, found, &entry.shape, &Device::Cpu)?,
+        };
         Ok(tensor.to_dtype(dtype)?.to_device(device)?)
     }
 
@@ -123,7 +148,10 @@ impl Tensors {
     /// Those of [`Tensors::get`].
     pub fn lasting(&self, name: &str, device: &Device, dtype: DType) -> Result<(Tensor, Option<Pages>)> {
         let (entry, map) = self.entry(name)?;
-        let fits = device.is_cpu() && dtype == DType::F32 && entry.dtype == safetensors::Dtype::F32;
+        let fits = !entry.transposed
+            && device.is_cpu()
+            && dtype == DType::F32
+            && entry.dtype == safetensors::Dtype::F32;
         match fits.then(|| mapped(map, entry)).flatten() {
             Some(tensor) => Ok((tensor?, Some(Pages { map: map.clone(), bytes: entry.bytes.clone() }))),
             None => Ok((self.get(name, device, dtype)?, None)),

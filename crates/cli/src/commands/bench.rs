@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::json;
 use tallow_data::Sample;
+use tallow_hub::Wanted;
 use tallow_ops::{AdamW, Update};
 use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
 use tallow_t5::T5;
@@ -18,6 +19,7 @@ use crate::args::BenchArguments;
 use crate::compute::Compute;
 use crate::config::{ComputeOptions, Problems, threads};
 use crate::data::{adapt, model};
+use crate::hub;
 use crate::progress;
 
 #[derive(Deserialize)]
@@ -136,7 +138,8 @@ fn round(x: f64, digits: i32) -> f64 {
 
 fn read(path: &Path, model: &T5) -> Result<Vec<Vec<Sample>>> {
     let file = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("{file}: cannot read the batches"))?;
+    let text = std::fs::read_to_string(hub::local(path, Wanted::Files)?)
+        .with_context(|| format!("{file}: cannot read the batches"))?;
     let mut batches = Vec::new();
     for (line, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         let line = line + 1;

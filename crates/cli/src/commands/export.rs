@@ -1,9 +1,11 @@
 use anyhow::{Result, bail};
 use candle_core::{DType, Device};
+use tallow_hub::Wanted;
 
 use crate::args::ExportArguments;
 use crate::config::ModelOptions;
 use crate::data::{adapt, model};
+use crate::hub;
 use crate::progress::say;
 use crate::run::RunFolder;
 
@@ -24,10 +26,12 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
         (None, Some(model), Some(adapter)) => {
             (ModelOptions { path: model.clone(), tokenizer: None }, adapter.clone())
         }
+        (None, None, Some(adapter)) => (hub::base_by_adapter(adapter)?, adapter.clone()),
         _ => bail!("give --run DIR, or --model DIR and --adapter DIR"),
     };
     let adapted = adapt(model(&base.path, &Device::Cpu, DType::F32)?, &adapter)?;
-    tallow_t5::save(&adapted.model, &base.path, base.tokenizer.as_deref(), &arguments.out)?;
+    let (folder, tokenizer) = (hub::local(&base.path, Wanted::Model)?, hub::tokenizer_beside(&base)?);
+    tallow_t5::save(&adapted.model, &folder, tokenizer.as_deref(), &arguments.out)?;
     say(&format!("wrote {out}"));
     Ok(())
 }

@@ -1,13 +1,14 @@
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
-use tallow_data::{Prompts, Source, Targets, TemplateSet, holds_rows};
+use tallow_data::{Prompts, Targets, TemplateSet, holds_rows};
 use tallow_t5::GenerationOptions;
 
 use crate::args::GenerateArguments;
 use crate::compute::Compute;
 use crate::config::{Config, ModelOptions, Problems, threads};
 use crate::data::{adapt, check_vocabulary, model, tokenizer, trained};
+use crate::hub;
 use crate::progress;
 use crate::run::RunFolder;
 
@@ -15,9 +16,11 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
     let run = arguments.run.as_deref().map(RunFolder::open).transpose()?;
     let config = run.as_ref().map(|(_, config)| config);
     let options = generation(arguments, config)?;
-    let base = match config {
-        Some(config) => config.model.clone(),
-        None => ModelOptions { path: arguments.model.clone().unwrap_or_default(), tokenizer: None },
+    let base = match (config, &arguments.model, &arguments.adapter) {
+        (Some(config), ..) => config.model.clone(),
+        (None, Some(model), _) => ModelOptions { path: model.clone(), tokenizer: None },
+        (None, None, Some(adapter)) => hub::base_by_adapter(adapter)?,
+        (None, None, None) => bail!("give --model DIR, --adapter DIR or --run DIR"),
     };
     let base = ModelOptions { tokenizer: arguments.tokenizer.clone().or(base.tokenizer), ..base };
     let newlines = arguments.newlines.or(config.map(|run| run.task().newlines)).unwrap_or_default();
@@ -103,7 +106,7 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
     };
     let seed = run.map_or(0, |run| run.seed);
     let columns = run.map(|run| run.task().columns.clone()).unwrap_or_default();
-    let examples = Prompts::new(set, Targets::Omitted, seed).examples(Source::new(file, &columns)?.rows())?;
+    let examples = Prompts::new(set, Targets::Omitted, seed).examples(hub::source(file, &columns)?.rows())?;
     Ok(examples.into_iter().map(|example| example.prompt).collect())
 }
 

@@ -3,6 +3,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use serde::Serialize;
+use tallow_hub::Wanted;
 use tallow_peft::{AdapterFile, FullOptions, LoraOptions, Method, is_adapter};
 use tallow_t5::{Activation, T5};
 use tallow_train::{BatchTokens, Engine, TOKENS_ON_HOST, resident_memory};
@@ -11,6 +12,7 @@ use crate::args::InspectArguments;
 use crate::compute::Compute;
 use crate::config::{load, threads};
 use crate::data::{Task, adapt, check_vocabulary, model, task_tokenizer};
+use crate::hub;
 use crate::progress::{self, count, size};
 use crate::run::RunFolder;
 
@@ -59,7 +61,8 @@ pub struct TrainingReport {
 }
 
 pub fn run(arguments: &InspectArguments) -> Result<()> {
-    let path = &arguments.path;
+    let found = hub::local(&arguments.path, Wanted::ModelOrAdapter)?;
+    let path = found.as_ref();
     let report = if path.is_file() {
         of_config(arguments, path)?
     } else if is_adapter(path) {
@@ -73,7 +76,7 @@ pub fn run(arguments: &InspectArguments) -> Result<()> {
         let methods = [lora, Method::Full(FullOptions {})];
         Report {
             training: supposed(arguments, &base, &methods)?,
-            model: Some(describe(path, &base)?),
+            model: Some(describe(&arguments.path, &base)?),
             adapter: None,
         }
     } else if path.is_dir() {
@@ -82,7 +85,7 @@ pub fn run(arguments: &InspectArguments) -> Result<()> {
             path.display()
         )
     } else {
-        bail!("{}: no such file or folder", path.display())
+        bail!("{}: no such file or folder{}", path.display(), hub::meant(path))
     };
     progress::print(&if arguments.json { serde_json::to_string(&report)? } else { table(&report) })
 }
@@ -112,14 +115,19 @@ fn of_config(arguments: &InspectArguments, file: &Path) -> Result<Report> {
 fn of_adapter(arguments: &InspectArguments, folder: &Path) -> Result<Report> {
     let file = AdapterFile::open(folder)?;
     let adapter = AdapterReport {
-        path: folder.display().to_string(),
+        path: arguments.path.display().to_string(),
         method: name(&file.method),
         parameters: file.parameters(),
         bytes_on_disk: bytes_on_disk(folder)?,
-        base: file.base.clone(),
+        base: file.base.as_ref().map(|base| base.name.clone()),
     };
-    let named = file.base.as_ref().map(Path::new).filter(|base| base.join("config.json").is_file());
-    let Some(path) = arguments.model.as_deref().or(named) else {
+    let named = || {
+        // One that cannot be had is no reason to show nothing.
+        let base = hub::base_of(&file)?;
+        hub::local(&base, Wanted::Model).map_err(|error| progress::say(&error.to_string())).ok()?;
+        Some(base)
+    };
+    let Some(path) = &arguments.model.clone().or_else(named) else {
         return Ok(Report { adapter: Some(adapter), ..Report::default() });
     };
     let base = model(path, &Device::Cpu, DType::F32)?;
@@ -185,17 +193,17 @@ fn describe(path: &Path, base: &T5) -> Result<ModelReport> {
         path: path.display().to_string(),
         geometry,
         parameters: base.parameters(),
-        bytes_on_disk: bytes_on_disk(path)?,
+        bytes_on_disk: bytes_on_disk(&hub::local(path, Wanted::Model)?)?,
     })
 }
 
-/// The safetensors files of a folder.
+/// The files of weights in a folder.
 fn bytes_on_disk(folder: &Path) -> Result<u64> {
     let fail = || format!("{}: cannot read", folder.display());
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder).with_context(fail)? {
         let entry = entry.with_context(fail)?;
-        if entry.path().extension().is_some_and(|extension| extension == "safetensors") {
+        if entry.path().extension().is_some_and(|kind| kind == "safetensors" || kind == "bin") {
             bytes += std::fs::metadata(entry.path()).with_context(fail)?.len();
         }
     }

@@ -12,6 +12,7 @@ use crate::args::TrainArguments;
 use crate::compute::Compute;
 use crate::config::{Config, load};
 use crate::data::{Task, check_vocabulary, model, task_tokenizer, trained};
+use crate::hub;
 use crate::progress::{self, Bar, say};
 use crate::run::{Interrupt, Interrupted, RunFolder, write};
 
@@ -63,7 +64,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         }
         false => {
             let best = train(&mut adapted, &config, engine, &task, &folder, &interrupt)?;
-            adapted.save(&place, &config.model.path, config.model.tokenizer.as_deref())?;
+            hub::save(&adapted, &place, &config.model)?;
             match best {
                 Some(step) => say(&format!(
                     "wrote {}: the state of step {step}, of the lowest validation loss",

@@ -474,6 +474,38 @@ template = "dialogue-summary"
         }
     }
 
+    /// A comment that shows how a config is used with other sizes is right, too.
+    #[test]
+    fn every_command_in_a_configs_comments_is_good() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let mut commands = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let (text, name) = (std::fs::read_to_string(&path).unwrap(), path.file_name().unwrap().display());
+            for command in text.lines().filter_map(|line| line.strip_prefix("#   tallow train ")) {
+                let mut words = command.split(' ');
+                assert_eq!(words.next().unwrap(), format!("configs/{name}"));
+                let overrides: Vec<String> = words.map(str::to_owned).collect();
+                let config = load(&path, &overrides).unwrap_or_else(|error| panic!("{error:#}"));
+                let (size, steps) = (config.training.batch_size.unwrap(), config.training.accumulation);
+                assert_eq!(size * steps, 32, "{command}");
+                commands += 1;
+            }
+        }
+        assert_eq!(commands, 12);
+    }
+
+    #[test]
+    fn a_name_on_the_hub_is_checked_with_everything_else() {
+        assert_eq!(
+            try_load(GOOD, &["model.path=hf://tiny/", "task.0.train=hf://datasets/a/b/../c"]).unwrap_err(),
+            "c.toml: 2 problems\n  \
+             `model.path=hf://tiny/`: hf://tiny/: give owner and name, as in hf://google/flan-t5-small\n  \
+             `task.0.train=hf://datasets/a/b/../c`: hf://datasets/a/b/../c: what follows the repository is no file in it"
+        );
+        assert!(try_load(GOOD, &["model.path=hf://google/flan-t5-small@v1"]).is_ok());
+    }
+
     /// The reference lists each key once, set or behind a `#`, and what it sets is the default.
     #[test]
     fn the_reference_has_every_key_and_its_default() {

@@ -6,10 +6,11 @@ mod problems;
 mod template;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tallow_data::Newlines;
+use tallow_hub::{Name, is_name};
 use tallow_peft::Method;
 use tallow_t5::GenerationOptions;
 use tallow_train::{Scores, TrainingOptions};
@@ -65,7 +66,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelOptions {
-    /// A Hugging Face model folder: config.json, model.safetensors or its shards, tokenizer.json.
+    /// A Hugging Face model folder, here or on the Hub: config.json, model.safetensors or its shards, tokenizer.json.
     pub path: PathBuf,
     /// The tokenizer.json, if it is not in the model's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,6 +190,18 @@ impl Config {
         ComputeOptions { device, dtype, tf32, kernels }
     }
 
+    /// The paths that may be names on the Hub, by key.
+    fn paths(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let model =
+            [("model.path", Some(&self.model.path)), ("model.tokenizer", self.model.tokenizer.as_ref())];
+        let rows = self.task.first().map(|task| {
+            let (validation, test) = (task.validation.as_ref(), task.test.as_ref());
+            [("task.0.train", Some(&task.train)), ("task.0.validation", validation), ("task.0.test", test)]
+        });
+        let paths = model.into_iter().chain(rows.into_iter().flatten());
+        paths.filter_map(|(key, path)| Some((key, path?.as_path())))
+    }
+
     /// What is wrong with the values, by key.
     fn problems(&self) -> Vec<(String, String)> {
         let mut problems: Vec<(String, String)> = Vec::new();
@@ -206,6 +219,11 @@ impl Config {
             [task] => task.problems(&mut put),
             [_, second, ..] => {
                 put("task.1", &format!("one task can be trained; remove `{}`", second.name));
+            }
+        }
+        for (key, path) in self.paths().filter(|(_, path)| is_name(path)) {
+            if let Err(error) = path.to_string_lossy().parse::<Name>() {
+                put(key, &error.to_string());
             }
         }
         if self.evaluation.batch_size == 0 {

@@ -4,4 +4,5 @@ mod cache;
 mod config;
 mod files;
 mod packing;
+mod pickle;
 mod support;

@@ -86,8 +86,9 @@ fn look(config: &Config, whole: &dyn Fn(&str) -> bool, findings: &mut Findings, 
     }
     let compute = kept(findings, "device", Compute::open(&config.compute(), config.threads()));
     let tokenizer = kept(findings, "model", task_tokenizer(config));
-    let base = match &compute {
-        Some(compute) if config.model.path.is_dir() => {
+    // A folder that is not there has been said by the tokenizer.
+    let base = match (&compute, &tokenizer) {
+        (Some(compute), Some(_)) => {
             let base = model(&config.model.path, compute.device(), compute.loads_in(&config.method));
             kept(findings, "model.path", base)
         }

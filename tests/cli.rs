@@ -8,5 +8,7 @@ mod data;
 mod harness;
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/templates.rs"]
+mod templates;
 #[path = "cli/training.rs"]
 mod training;

@@ -132,7 +132,10 @@ impl Template {
         };
         let mut engine = dialect.engine();
         let option_columns = match &options {
-            Some(options) => options.compile(&mut engine).map_err(refuse)?,
+            Some(options) => options.compile(&mut engine).map_err(|error| Error::TemplateSyntax {
+                template: name.clone(),
+                reason: format!("options: {error}"),
+            })?,
             None => BTreeSet::new(),
         };
         let option_columns = without_globals(option_columns, &engine);
@@ -371,5 +374,46 @@ mod tests {
         assert_eq!(missing(json!({"a": 1, "c": 1})), ["b"]);
         assert_eq!(missing(json!({"b": 1})), ["c"]);
         assert!(missing(json!({"a": 1, "b": 1, "c": 1})).is_empty());
+    }
+
+    #[test]
+    fn options_are_texts_or_a_list_of_the_row() {
+        let template = |options| {
+            let prompt = "{{ q }}: {{ options | join(' or ') }}?";
+            Template::with_options("test", prompt, "{{ options[label] }}", Some(options))
+        };
+        let render = |options: Options, fields| {
+            let (template, row) = (template(options)?, row(fields));
+            let options = template.options(&row)?.expect("it has options");
+            Ok::<_, Error>((
+                options,
+                template.render(Part::Prompt, &row)?,
+                template.render(Part::Target, &row)?,
+            ))
+        };
+        let expected =
+            |prompt: &str, target: &str| (vec!["no".to_string(), "2".into()], prompt.into(), target.into());
+        let texts = Options::Texts(vec!["no".into(), "2".into()]);
+        let found = render(texts, json!({"q": "q", "label": 1, "options": ["other"]}));
+        assert_eq!(found.unwrap(), expected("q: no or 2?", "2"));
+        let list = || Options::Expression("lists.first".into());
+        let row_of = |first| json!({"q": "q", "label": 0, "lists": {"first": first}});
+        assert_eq!(render(list(), row_of(json!(["no", 2]))).unwrap(), expected("q: no or 2?", "no"));
+        for (first, found) in [(json!("no"), "no list"), (json!([]), "an empty list")] {
+            let message = render(list(), row_of(first)).unwrap_err().to_string();
+            assert_eq!(
+                message,
+                format!(
+                    "rows.jsonl:4: template `test`: invalid operation: options: `lists.first` gives {found} of answers to \
+                     choose from"
+                )
+            );
+        }
+        let columns = template(list()).unwrap();
+        assert_eq!(columns.columns(Part::Prompt).iter().collect::<Vec<_>>(), ["lists", "q"]);
+        assert_eq!(columns.columns(Part::Target).iter().collect::<Vec<_>>(), ["label", "lists"]);
+        assert_eq!(columns.missing_columns(Part::Target, &row(json!({"label": 0}))), ["lists"]);
+        let wrong = template(Options::Expression("lists[".into())).unwrap_err().to_string();
+        assert!(wrong.starts_with("template `test`: options: syntax error"), "{wrong}");
     }
 }

@@ -371,7 +371,9 @@ mod tests {
         assert_eq!(
             TemplateSet::named("dialog-summary").unwrap_err().to_string(),
             "no template set `dialog-summary`; did you mean `dialogue-summary`? \
-             Known sets: alpaca, dialogue-summary, dialogue-summary-flan"
+             Known sets: alpaca, dialogue-summary, dialogue-summary-flan, entities, entities-of-type, qa-choices, \
+             qa-choices-lettered, qa-closed-book, qa-context, review-rating, review-sentence, sentiment, translation; \
+             a file of templates ends in .toml or .yaml"
         );
     }
 
@@ -384,8 +386,34 @@ mod tests {
         assert_eq!(twice, "template set `mine`: two templates are called `a`");
         let unknown = refuse(&format!("{entry}wen = [\"x\"]\n"));
         assert!(unknown.contains("unknown field `wen`") && unknown.contains("`when`"), "{unknown}");
+        let empty = refuse(&format!("options = []\n{entry}"));
+        assert_eq!(empty, "template set `mine`: `options` of `a` is empty");
+        let number = refuse(&format!("{entry}options = 3\n"));
+        assert!(number.contains("expected a list of texts, or an expression"), "{number}");
+        let part =
+            refuse(&format!("{entry}[[template]]\nname = \"b\"\nprompt = \"p\"\ntarget = \"x\\n{{{{ t\"\n"));
+        assert!(part.starts_with("template `mine/b`: syntax error") && part.contains("target:2"), "{part}");
         let nowhere = TemplateSet::from_file(Path::new("nowhere.toml")).unwrap_err().to_string();
         assert_eq!(nowhere, "nowhere.toml: no such file");
+    }
+
+    #[test]
+    fn a_set_is_opened_by_name_or_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let count = |name: &str| TemplateSet::open(name).unwrap().templates().count();
+        assert_eq!(count("dialogue-summary-flan"), 10);
+        let entry = "[[template]]\nname = \"a\"\nprompt = \"p\"\ntarget = \"t\"\n";
+        assert_eq!(count(&write("mine.toml", entry)), 1);
+        for name in ["mine.yaml", "mine.yml"] {
+            assert_eq!(count(&write(name, include_str!("../tests/promptsource.yaml"))), 3);
+        }
+        let wrong = TemplateSet::open(&write("wrong.toml", "x")).unwrap_err().to_string();
+        assert!(wrong.starts_with("template set `") && wrong.contains("wrong.toml`: "), "{wrong}");
     }
 
     #[test]

@@ -77,12 +77,21 @@ fn templates_come_from_files_and_by_name() {
 fn sets_that_are_wrong_name_file_and_template() {
     let place = Place::new();
     let says = |template: Value, what: &str| {
-        let line = place.read("trial.toml").lines().position(|line| line.starts_with("template")).unwrap() + 1;
+        let line =
+            place.read("trial.toml").lines().position(|line| line.starts_with("template")).unwrap() + 1;
         let toml = template.to_string().replace("\":", "\" =");
-        place.edit("trial.toml", "template = \"dialogue-summary\"", &place.real(&format!("template = {toml}")));
+        place.edit(
+            "trial.toml",
+            "template = \"dialogue-summary\"",
+            &place.real(&format!("template = {toml}")),
+        );
         let error = format!("DIR/trial.toml: 1 problem\n  DIR/trial.toml:{line}: task.0.template: {what}");
         place.bad("data preview DIR/trial.toml", 2, &error);
-        place.edit("trial.toml", &place.real(&format!("template = {toml}")), "template = \"dialogue-summary\"");
+        place.edit(
+            "trial.toml",
+            &place.real(&format!("template = {toml}")),
+            "template = \"dialogue-summary\"",
+        );
     };
     says(json!("DIR/none.toml"), "DIR/none.toml: no such file");
     place.write("two.toml", "template = []");

@@ -100,14 +100,20 @@ fn files_that_are_wrong_name_template_and_line() {
         TemplateSet::from_promptsource("meals.yaml", &TEXT.replace(from, to)).unwrap_err().to_string()
     };
     let message = refuse("[label]\\", "[label\\");
-    assert!(message.starts_with("template `meals.yaml/cold or warm?` (line 3): syntax error"), "{message}");
-    assert!(message.contains("(in target:2)"), "{message}");
+    assert!(
+        message.starts_with("template `meals.yaml/cold or warm?`: line 4 of the file: syntax error"),
+        "{message}"
+    );
+    assert!(message.contains("(in template:4)"), "{message}");
     let message = refuse("{% endif %}'", "'");
-    assert!(message.starts_with("template `meals.yaml/first guest` (line 18): syntax error"), "{message}");
+    assert!(
+        message.starts_with("template `meals.yaml/first guest`: line 18 of the file: syntax error"),
+        "{message}"
+    );
     let message = refuse("\\u2026 |||", "\\u2026");
     assert_eq!(
         message,
-        "template `meals.yaml/describe` (line 40): it has no `|||` between prompt and target"
+        "template `meals.yaml/describe`: line 41 of the file: it has no `|||` between prompt and target"
     );
     let message = refuse("name: describe", "name: first guest");
     assert_eq!(message, "template set `meals.yaml`: two templates are called `first guest`");

@@ -31,6 +31,14 @@ impl Options {
         }
     }
 
+    /// What the options are computed from.
+    pub(super) fn source(&self) -> Option<&str> {
+        match self {
+            Self::Texts(_) => None,
+            Self::Expression(source) | Self::Barred(source) => Some(source),
+        }
+    }
+
     /// Compiles what there is to compile; gives the columns that the options are made of.
     pub(super) fn compile(&self, engine: &mut Environment<'static>) -> Result<BTreeSet<String>, Error> {
         let columns = match self {

@@ -55,12 +55,13 @@ impl TemplateSet {
             let template = Template::promptsource(format!("{name}/{own}"), &jinja, options);
             let template = template.map_err(|error| match error {
                 Error::TemplateSyntax { template, reason } => {
-                    Error::TemplateSyntax { template: format!("{template} (line {line})"), reason }
+                    Error::TemplateSyntax { template, reason: format!("line {line} of the file: {reason}") }
                 }
                 other => other,
             })?;
             let inversion = metadata.and_then(|metadata| metadata.original_task) == Some(false);
-            Ok(Entry { name: own, template, when: Vec::new(), inversion, may_be_empty: jinja.contains("{%") })
+            let may_be_empty = jinja.contains("{%") || jinja.contains(" if ");
+            Ok(Entry { name: own, template, when: Vec::new(), inversion, may_be_empty })
         };
         let entries = file.templates.into_values().map(compile).collect::<Result<_>>()?;
         Ok(Self { name: name.into(), choice: Choice::Drawn, entries })

@@ -138,6 +138,14 @@ fn the_page_lists_every_set() {
     }
 }
 
+#[test]
+fn the_set_on_the_page_is_one() {
+    let page = std::fs::read_to_string(root().join("docs/templates.md")).unwrap();
+    let text = page.split("```toml\n").nth(2).unwrap().split("```").next().unwrap();
+    let set = TemplateSet::from_toml("page", text).unwrap();
+    assert_eq!((set.templates().count(), set.without_inversions().templates().count()), (3, 2));
+}
+
 /// T5's own vocabulary, where it is at hand: every target comes back from its tokens as it was.
 #[test]
 fn targets_survive_t5s_vocabulary() {

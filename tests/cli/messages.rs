@@ -23,7 +23,9 @@ fn a_config_with_several_problems_lists_them_all() {
   DIR/trial.toml:18: training.learning_rat: is not a known key; did you mean `learning_rate`?
   DIR/trial.toml:22: evaluation.before_rows: invalid type: string \"two\", expected a whole number from 0
   DIR/trial.toml:34: task.0.template: no template set `dialog-summary`; did you mean `dialogue-summary`? \
-         Known sets: alpaca, dialogue-summary, dialogue-summary-flan",
+         Known sets: alpaca, dialogue-summary, dialogue-summary-flan, entities, entities-of-type, qa-choices, \
+         qa-choices-lettered, qa-closed-book, qa-context, review-rating, review-sentence, sentiment, translation; \
+         a file of templates ends in .toml or .yaml",
     );
     assert!(!place.path("runs").exists());
 }

@@ -213,7 +213,7 @@ pub struct GenerateArguments {
     /// A file: rows for a template (.jsonl, .json, .csv, .tsv, .parquet), or text that is one prompt
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// The template set that makes prompts of rows [default: the run's]
+    /// The template set that makes prompts of rows: a name, or a file (.toml, .yaml) [default: the run's]
     #[arg(long, value_name = "NAME", requires = "file", conflicts_with_all = ["prompt", "lines"])]
     pub template: Option<String>,
     /// Every line of the text is a prompt of its own

@@ -97,7 +97,7 @@ pub enum Error {
         column: String,
     },
     /// A template set's name that is not known.
-    #[error("no template set `{name}`; did you mean `{nearest}`? Known sets: {}", .known.join(", "))]
+    #[error("no template set `{name}`; did you mean `{nearest}`? Known sets: {}; a file of templates ends in .toml or .yaml", .known.join(", "))]
     UnknownTemplates {
         /// The name asked for.
         name: String,

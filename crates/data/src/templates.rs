@@ -1,5 +1,10 @@
 //! Sets of templates, and which of a set's templates a row gets.
 
+mod bundled;
+mod promptsource;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -9,13 +14,7 @@ use crate::error::{Error, Result};
 use crate::nearest::nearest;
 use crate::random::Random;
 use crate::row::Row;
-use crate::template::Template;
-
-const NAMED: [(&str, &str); 3] = [
-    ("alpaca", include_str!("../../../data/templates/alpaca.toml")),
-    ("dialogue-summary", include_str!("../../../data/templates/dialogue-summary.toml")),
-    ("dialogue-summary-flan", include_str!("../../../data/templates/dialogue-summary-flan.toml")),
-];
+use crate::template::{Options, Template};
 
 /// How a row's template is chosen among those that are for the row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -34,11 +33,13 @@ pub(crate) enum Choice {
 ///
 /// ```toml
 /// choice = "drawn"                # or "first", which is the default
+/// options = ["yes", "no"]         # optional: of the templates that have none of their own
 ///
 /// [[template]]
 /// name = "with-input"
 /// when = ["input"]                # optional: only for rows in which these columns hold something
 /// inversion = true                # optional: asks for the task's input, given its output
+/// options = "answers"             # optional: what the model chooses from, `options` in the texts; or an expression
 /// prompt = "{{ instruction }} {{ input }}"
 /// target = "{{ output }}"
 /// ```
@@ -51,9 +52,13 @@ pub struct TemplateSet {
 
 #[derive(Debug)]
 struct Entry {
+    /// Within the set.
+    name: String,
     template: Template,
     when: Vec<String>,
     inversion: bool,
+    /// Rows for which it makes an empty text are not its own.
+    may_be_empty: bool,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +66,29 @@ struct Entry {
 struct SetFile {
     #[serde(default)]
     choice: Choice,
+    #[serde(default)]
+    options: Option<OptionsFile>,
     template: Vec<EntryFile>,
+}
+
+/// Texts, or an expression over a row's columns that gives a list.
+#[derive(Clone, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a list of texts, or an expression that gives one, such as a column's name"
+)]
+enum OptionsFile {
+    Texts(Vec<String>),
+    Expression(String),
+}
+
+impl From<OptionsFile> for Options {
+    fn from(options: OptionsFile) -> Self {
+        match options {
+            OptionsFile::Texts(texts) => Self::Texts(texts),
+            OptionsFile::Expression(source) => Self::Expression(source),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -72,18 +99,32 @@ struct EntryFile {
     when: Vec<String>,
     #[serde(default)]
     inversion: bool,
+    #[serde(default)]
+    options: Option<OptionsFile>,
     prompt: String,
     target: String,
 }
 
 impl TemplateSet {
+    /// A set by its name, or by its file if `name` ends as one of [`from_file`](Self::from_file)'s does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`named`](Self::named) and [`from_file`](Self::from_file).
+    pub fn open(name: &str) -> Result<Self> {
+        match is_toml(Path::new(name)) || is_yaml(Path::new(name)) {
+            true => Self::from_file(Path::new(name)),
+            false => Self::named(name),
+        }
+    }
+
     /// A set that comes with this crate: see [`names`](Self::names).
     ///
     /// # Errors
     ///
     /// A name that is not known; the error lists those that are, and the nearest.
     pub fn named(name: &str) -> Result<Self> {
-        match NAMED.iter().find(|(known, _)| *known == name) {
+        match bundled::SETS.iter().find(|(known, _)| *known == name) {
             Some((name, text)) => Self::from_toml(name, text),
             None => Err(Error::UnknownTemplates {
                 name: name.into(),
@@ -93,13 +134,9 @@ impl TemplateSet {
         }
     }
 
-    /// The names of the sets that come with this crate.
-    ///
-    /// `alpaca`: instructions with and without an input (columns `instruction`, `input`, `output`).
-    /// `dialogue-summary`: one plain prompt (columns `dialogue`, `summary`).
-    /// `dialogue-summary-flan`: ten wordings of it, three of them inversions, one drawn for each row.
+    /// The names of the sets that come with this crate; docs/templates.md has their columns.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        NAMED.iter().map(|(name, _)| *name)
+        bundled::SETS.iter().map(|(name, _)| *name)
     }
 
     /// A set of one template, given as text.
@@ -109,7 +146,13 @@ impl TemplateSet {
     /// A syntax error in either text.
     pub fn inline(prompt: &str, target: &str) -> Result<Self> {
         let template = Template::new("inline", prompt, target)?;
-        let entries = vec![Entry { template, when: Vec::new(), inversion: false }];
+        let entries = vec![Entry {
+            name: "inline".into(),
+            template,
+            when: Vec::new(),
+            inversion: false,
+            may_be_empty: false,
+        }];
         Ok(Self { name: "inline".into(), choice: Choice::First, entries })
     }
 
@@ -122,34 +165,60 @@ impl TemplateSet {
     pub fn from_toml(name: &str, text: &str) -> Result<Self> {
         let refuse = |reason: String| Error::TemplateSet { set: name.into(), reason };
         let file: SetFile = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
-        if file.template.is_empty() {
-            return Err(refuse("it has no templates".into()));
-        }
-        let mut seen = HashSet::new();
-        if let Some(twice) = file.template.iter().find(|entry| !seen.insert(&entry.name)) {
-            return Err(refuse(format!("two templates are called `{}`", twice.name)));
-        }
+        refuse_twins(name, file.template.iter().map(|entry| entry.name.as_str()))?;
         let alone = file.template.len() == 1;
         let compile = |entry: EntryFile| {
             let full = if alone { name.to_string() } else { format!("{name}/{}", entry.name) };
-            let template = Template::new(full, &entry.prompt, &entry.target)?;
-            Ok(Entry { template, when: entry.when, inversion: entry.inversion })
+            let options = entry.options.or_else(|| file.options.clone()).map(Options::from);
+            if options.as_ref().is_some_and(Options::is_empty) {
+                return Err(refuse(format!("`options` of `{}` is empty", entry.name)));
+            }
+            let template = Template::with_options(full, &entry.prompt, &entry.target, options)?;
+            let EntryFile { name, when, inversion, .. } = entry;
+            Ok(Entry { name, template, when, inversion, may_be_empty: false })
         };
         let entries = file.template.into_iter().map(compile).collect::<Result<_>>()?;
         Ok(Self { name: name.into(), choice: file.choice, entries })
     }
 
-    /// Reads a set of your own from a TOML file.
+    /// Reads a set of your own: TOML, or promptsource's YAML if the file's name ends in `.yaml` or `.yml`.
     ///
     /// # Errors
     ///
-    /// A file that is not there or cannot be read, and those of [`from_toml`](Self::from_toml).
+    /// A file that is not there or cannot be read, and those of [`from_toml`](Self::from_toml) and
+    /// [`from_promptsource`](Self::from_promptsource).
     pub fn from_file(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => Error::FileNotFound { path: path.into() },
             _ => Error::Read { path: path.into(), source },
         })?;
-        Self::from_toml(&path.display().to_string(), &text)
+        let name = path.display().to_string();
+        match is_yaml(path) {
+            true => Self::from_promptsource(&name, &text),
+            false => Self::from_toml(&name, &text),
+        }
+    }
+
+    /// Keeps the templates of these names alone.
+    ///
+    /// # Errors
+    ///
+    /// A name that no template has; the error lists those that are there, and the nearest. No names at all.
+    pub fn only(mut self, names: &[String]) -> Result<Self> {
+        let refuse = |reason: String| Error::TemplateSet { set: self.name.clone(), reason };
+        if names.is_empty() {
+            return Err(refuse(
+                "`names` is empty: name the templates to use, or leave it out for all".into(),
+            ));
+        }
+        let known = || self.entries.iter().map(|entry| entry.name.as_str());
+        if let Some(unknown) = names.iter().find(|name| !known().any(|known| known == *name)) {
+            let near = nearest(unknown, known()).unwrap_or_default();
+            let all = known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            return Err(refuse(format!("no template `{unknown}`; did you mean `{near}`? It has: {all}")));
+        }
+        self.entries.retain(|entry| names.contains(&entry.name));
+        Ok(self)
     }
 
     /// The set's name.
@@ -162,15 +231,20 @@ impl TemplateSet {
         self.entries.iter().map(|entry| &entry.template)
     }
 
-    /// Takes out the inversions: an evaluation asks for the task itself.
+    /// Takes out the inversions: an evaluation asks for the task itself. Where there is nothing else, they are the task.
     pub fn without_inversions(mut self) -> Self {
-        self.entries.retain(|entry| !entry.inversion);
+        if self.entries.iter().any(|entry| !entry.inversion) {
+            self.entries.retain(|entry| !entry.inversion);
+        }
         self
     }
 
     /// The templates that the row numbered `index` may get, whatever the seed.
     pub(crate) fn candidates<'a>(&'a self, row: &Row) -> Vec<&'a Template> {
-        let fits = |entry: &&Entry| entry.when.iter().all(|column| row.has_content(column));
+        let fits = |entry: &&Entry| {
+            entry.when.iter().all(|column| row.has_content(column))
+                && !(entry.may_be_empty && entry.template.leaves_out(row))
+        };
         let limit = match self.choice {
             Choice::First => 1,
             Choice::Drawn => usize::MAX,
@@ -193,112 +267,25 @@ impl TemplateSet {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::row::Origin;
-    use crate::template::Part;
-    use serde_json::{Value, json};
+fn is_toml(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "toml")
+}
 
-    fn row(fields: Value) -> Row {
-        let Value::Object(fields) = fields else { panic!("a row is an object") };
-        Row { fields, origin: Origin::new(Path::new("rows.jsonl"), 1) }
-    }
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "yaml" || kind == "yml")
+}
 
-    fn prompt_and_target(set: &TemplateSet, fields: Value) -> (String, String) {
-        let row = row(fields);
-        let template = set.template_for(&row, 0, 0).unwrap();
-        (template.render(Part::Prompt, &row).unwrap(), template.render(Part::Target, &row).unwrap())
-    }
-
-    #[test]
-    fn the_plain_dialogue_prompt() {
-        let set = TemplateSet::named("dialogue-summary").unwrap();
-        assert_eq!(set.templates().count(), 1);
-        let (prompt, target) =
-            prompt_and_target(&set, json!({"dialogue": "A: Hi.\nB: Bye.", "summary": "Short. "}));
-        assert_eq!(prompt, "Summarize the following conversation.\n\nA: Hi.\nB: Bye.\n\nSummary:");
-        assert_eq!(target, "Short.");
-    }
-
-    #[test]
-    fn alpaca_has_two_forms() {
-        let set = TemplateSet::named("alpaca").unwrap();
-        let (prompt, target) =
-            prompt_and_target(&set, json!({"instruction": "Add.", "input": "1 2", "output": "3"}));
-        assert!(prompt.ends_with("### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:"), "{prompt}");
-        assert_eq!(target, "3");
-        for fields in [
-            json!({"instruction": "Add.", "output": "3"}),
-            json!({"instruction": "Add.", "output": "3", "input": ""}),
-            json!({"instruction": "Add.", "output": "3", "input": null}),
-        ] {
-            let (prompt, _) = prompt_and_target(&set, fields);
-            assert!(prompt.ends_with("### Instruction:\nAdd.\n\n### Response:"), "{prompt}");
+/// Refuses a set without templates, and one with two of a name.
+fn refuse_twins<'a>(set: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let refuse = |reason: String| Err(Error::TemplateSet { set: set.into(), reason });
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return refuse(format!("two templates are called `{name}`"));
         }
     }
-
-    #[test]
-    fn drawn_templates_are_spread_and_repeatable() {
-        let set = TemplateSet::named("dialogue-summary-flan").unwrap();
-        let row = row(json!({"dialogue": "A: Hi.", "summary": "Short."}));
-        let draw = |index, seed| set.template_for(&row, index, seed).unwrap().name().to_string();
-        let mut counts = std::collections::HashMap::new();
-        for index in 0..10_000 {
-            *counts.entry(draw(index, 1)).or_insert(0_i32) += 1;
-        }
-        assert_eq!(counts.len(), 10);
-        // 1,000 expected, standard deviation 30.
-        assert!(counts.values().all(|count| (count - 1000).abs() < 150), "{counts:?}");
-        assert!((0..100).all(|index| draw(index, 7) == draw(index, 7)));
-        assert!((0..100).any(|index| draw(index, 7) != draw(index, 8)));
-    }
-
-    #[test]
-    fn inversions_ask_for_the_dialogue() {
-        let set = TemplateSet::named("dialogue-summary-flan").unwrap();
-        let asks_for = |column: &str| {
-            let other = if column == "summary" { "dialogue" } else { "summary" };
-            let asks = |template: &&Template| {
-                template.columns(Part::Target).contains(column)
-                    && template.columns(Part::Prompt).contains(other)
-            };
-            set.templates().filter(asks).count()
-        };
-        assert_eq!((asks_for("summary"), asks_for("dialogue")), (7, 3));
-        let set = set.without_inversions();
-        assert_eq!(set.templates().count(), 7);
-        assert!(set.templates().all(|template| template.columns(Part::Target).contains("summary")));
-    }
-
-    #[test]
-    fn unknown_names_list_the_known_ones() {
-        assert_eq!(
-            TemplateSet::named("dialog-summary").unwrap_err().to_string(),
-            "no template set `dialog-summary`; did you mean `dialogue-summary`? \
-             Known sets: alpaca, dialogue-summary, dialogue-summary-flan"
-        );
-    }
-
-    #[test]
-    fn sets_that_are_not_well_formed() {
-        let refuse = |text: &str| TemplateSet::from_toml("mine", text).unwrap_err().to_string();
-        let entry = "[[template]]\nname = \"a\"\nprompt = \"p\"\ntarget = \"t\"\n";
-        assert_eq!(refuse("template = []"), "template set `mine`: it has no templates");
-        let twice = refuse(&format!("{entry}{entry}"));
-        assert_eq!(twice, "template set `mine`: two templates are called `a`");
-        let unknown = refuse(&format!("{entry}wen = [\"x\"]\n"));
-        assert!(unknown.contains("unknown field `wen`") && unknown.contains("`when`"), "{unknown}");
-        let nowhere = TemplateSet::from_file(Path::new("nowhere.toml")).unwrap_err().to_string();
-        assert_eq!(nowhere, "nowhere.toml: no such file");
-    }
-
-    #[test]
-    fn rows_that_no_template_is_for() {
-        let text = "[[template]]\nname = \"a\"\nwhen = [\"x\"]\nprompt = \"p\"\ntarget = \"t\"\n";
-        let set = TemplateSet::from_toml("mine", text).unwrap();
-        let message = set.template_for(&row(json!({"x": " "})), 0, 0).unwrap_err().to_string();
-        assert_eq!(message, "rows.jsonl:1: no template of set `mine` is for this row");
-        assert!(set.template_for(&row(json!({"x": "filled"})), 0, 0).is_ok());
+    match seen.is_empty() {
+        true => refuse("it has no templates".into()),
+        false => Ok(()),
     }
 }

@@ -97,7 +97,7 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
         return split(&text, arguments.lines);
     }
     let set = match (&arguments.template, run) {
-        (Some(name), _) => TemplateSet::named(name)?,
+        (Some(name), _) => TemplateSet::open(name)?,
         (None, Some(run)) => run.task().template.set()?,
         (None, None) => bail!(
             "{} holds rows: name the template that makes prompts of them, --template NAME",

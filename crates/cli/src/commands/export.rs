@@ -4,7 +4,8 @@ use candle_core::{DType, Device};
 use crate::args::ExportArguments;
 use crate::config::ModelOptions;
 use crate::data::{adapt, model};
-use crate::progress::say;
+use crate::given;
+use crate::progress::{detail, say};
 use crate::run::RunFolder;
 
 pub fn run(arguments: &ExportArguments) -> Result<()> {
@@ -12,6 +13,8 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
     if arguments.out.exists() {
         bail!("{out} exists: name another folder, or remove it");
     }
+    given::model("--model", arguments.model.as_deref())?;
+    given::adapter("--adapter", arguments.adapter.as_deref())?;
     let (base, adapter) = match (&arguments.run, &arguments.model, &arguments.adapter) {
         (Some(run), _, named) => {
             let (folder, config) = RunFolder::open(run)?;
@@ -27,6 +30,7 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
         _ => bail!("give --run DIR, or --model DIR and --adapter DIR"),
     };
     let adapted = adapt(model(&base.path, &Device::Cpu, DType::F32)?, &adapter)?;
+    detail(|| format!("loaded the base and {} values on it", adapted.parameters.trainable()));
     tallow_t5::save(&adapted.model, &base.path, base.tokenizer.as_deref(), &arguments.out)?;
     say(&format!("wrote {out}"));
     Ok(())

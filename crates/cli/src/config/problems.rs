@@ -20,8 +20,10 @@ pub struct Problem {
 /// Where a setting comes from.
 #[derive(Debug)]
 pub enum Given {
-    /// Nowhere: it is missing, or not a config's.
+    /// Nowhere: it is missing.
     None,
+    /// Not by a config.
+    Elsewhere,
     /// This line of the config.
     Line(usize),
     /// This argument of the command.
@@ -34,7 +36,8 @@ impl Problems {
         if found.is_empty() {
             return Ok(());
         }
-        let problem = |(key, what): (&str, String)| Problem { given: Given::None, key: key.to_owned(), what };
+        let problem =
+            |(key, what): (&str, String)| Problem { given: Given::Elsewhere, key: key.to_owned(), what };
         Err(Self { of: of.to_owned(), found: found.into_iter().map(problem).collect() })
     }
 }
@@ -47,6 +50,10 @@ impl fmt::Display for Problems {
         write!(f, "{of}: {count} problem{}", if count == 1 { "" } else { "s" })?;
         for Problem { given, key, what } in &self.found {
             match given {
+                Given::Elsewhere => {
+                    write!(f, "\n  {key}: {what}")?;
+                    continue;
+                }
                 Given::None => write!(f, "\n  {of}")?,
                 Given::Line(line) => write!(f, "\n  {of}:{line}")?,
                 Given::Override(text) => {

@@ -10,3 +10,5 @@ mod harness;
 mod messages;
 #[path = "cli/training.rs"]
 mod training;
+#[path = "cli/wrong_inputs.rs"]
+mod wrong_inputs;

@@ -10,6 +10,7 @@ that time. Disturbed runs, of either command, are repeated; after --minutes it e
 
 Usage: bench_pairs.py [--pairs 5] [--quiet RATIO] [--minutes 60] -- OURS... -- PEER...
 """
+import argparse
 import json
 import multiprocessing
 import os
@@ -22,12 +23,13 @@ arguments = sys.argv[1:]
 if arguments.count("--") < 2:
     sys.exit(__doc__)
 first = arguments.index("--")
-options = dict(zip(arguments[:first:2], arguments[1:first:2]))
-if unknown := set(options) - {"--pairs", "--quiet", "--minutes"}:
-    sys.exit(f"{', '.join(unknown)}: unknown\n{__doc__}")
-pairs = int(options.get("--pairs", 5))
-quiet = float(options.get("--quiet", "inf"))
-end = time.monotonic() + 60 * float(options.get("--minutes", 60))
+parser = argparse.ArgumentParser(usage=__doc__.split("Usage: ")[1].strip(), allow_abbrev=False)
+parser.add_argument("--pairs", type=int, default=5)
+parser.add_argument("--quiet", type=float, default=float("inf"))
+parser.add_argument("--minutes", type=float, default=60)
+options = parser.parse_args(arguments[:first])
+pairs, quiet = options.pairs, options.quiet
+end = time.monotonic() + 60 * options.minutes
 second = arguments.index("--", first + 1)
 commands = arguments[first + 1 : second], arguments[second + 1 :]
 

@@ -16,3 +16,5 @@ mod templates;
 mod training;
 #[path = "cli/validate.rs"]
 mod validate;
+#[path = "cli/wrong_inputs.rs"]
+mod wrong_inputs;

@@ -1,10 +1,11 @@
 //! Runs the binary in the workspace's root, on files in a folder of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use candle_core::{Device, Tensor};
 use tempfile::TempDir;
 
 /// The model of the tests, and its rows.
@@ -126,9 +127,9 @@ template = "dialogue-summary"
 
     /// Changes a text in a file, which it must hold.
     pub fn edit(&self, name: &str, from: &str, to: &str) {
-        let text = self.read(name);
-        assert!(text.contains(from), "{name} has no {from}");
-        std::fs::write(self.path(name), text.replace(from, to)).unwrap();
+        let (text, from, to) = (self.read(name), self.real(from), self.real(to));
+        assert!(text.contains(&from), "{name} has no {from}");
+        std::fs::write(self.path(name), text.replace(&from, &to)).unwrap();
     }
 
     /// Every file below a folder, with its bytes.
@@ -227,4 +228,12 @@ impl Outcome {
 pub fn lines(file: &str, count: usize) -> String {
     let text = std::fs::read_to_string(root().join(file)).unwrap();
     text.lines().take(count).map(|line| format!("{line}\n")).collect()
+}
+
+/// Changes the tensors of a file.
+pub fn change(place: &Place, name: &str, change: impl FnOnce(&mut HashMap<String, Tensor>)) {
+    let path = place.path(name);
+    let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    change(&mut tensors);
+    candle_core::safetensors::save(&tensors, &path).unwrap();
 }

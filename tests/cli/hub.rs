@@ -1,5 +1,7 @@
 //! Names on the Hub, answered by a server on this machine.
 
+// Some of it is for the tests of the Hub alone.
+#[allow(dead_code)]
 #[path = "../../crates/hub/tests/hub/server.rs"]
 mod server;
 

@@ -70,38 +70,11 @@ fn a_run_leaves_its_config_figures_and_adapter() {
 }
 
 #[test]
-fn a_run_that_is_there_is_kept() {
+fn a_run_that_is_done_is_not_trained_again() {
     let place = Place::new();
-    place.bad(
-        "train DIR/trial.toml --resume",
-        1,
-        "DIR/runs/trial holds no run to resume: leave out --resume to start one",
-    );
-    assert!(!place.path("runs").exists());
     place.good("train DIR/trial.toml");
     let before = place.snapshot("runs");
-    place.bad(
-        "train DIR/trial.toml",
-        1,
-        "DIR/runs/trial exists: use --resume to go on with it, name=OTHER for a new run, or remove it",
-    );
-    place.bad(
-        "train DIR/trial.toml --resume training.learning_rate=1e-4 method.rank=2 training.batch_tokens=64",
-        1,
-        "the run to resume was started with other settings, see DIR/runs/trial/config.toml: method.rank, \
-         training.batch_size, training.batch_tokens, training.learning_rate; to go on as it was started: train \
-         DIR/runs/trial/config.toml --resume",
-    );
-    assert_eq!(place.snapshot("runs"), before);
-    place.write("runs/other/notes.txt", "mine");
-    place.bad(
-        "train DIR/trial.toml name=other",
-        1,
-        "DIR/runs/other exists and is not a run's folder: give name=OTHER or output=OTHER, or remove it",
-    );
-    assert_eq!(place.read("runs/other/notes.txt"), "mine");
 
-    // A run that is done is not trained again.
     let outcome = place.run("train DIR/trial.toml --resume");
     assert!(outcome.stderr.ends_with("DIR/runs/trial/adapter is trained already\n"), "{}", outcome.stderr);
     outcome.good();
@@ -224,11 +197,6 @@ fn full_fine_tuning_leaves_a_model() {
     let json: Value =
         serde_json::from_str(&place.good("evaluate DIR/runs/trial/config.toml --json")).unwrap();
     assert_eq!(json, place.json("runs/trial/evaluation.json")["after"]);
-    place.bad(
-        "export --run DIR/runs/trial DIR/out",
-        1,
-        "DIR/runs/trial is a full fine-tuning: DIR/runs/trial/model is the model already",
-    );
 }
 
 impl Place {
@@ -265,4 +233,14 @@ fn wait(until: impl Fn() -> bool) {
 fn interrupt(child: &Child) {
     let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(status.unwrap().success());
+}
+
+#[test]
+fn candles_own_operations_train_too() {
+    let place = Place::new();
+    let said =
+        place.run("train DIR/trial.toml device=cpu kernels=composed threads=2 training.batch_tokens=auto");
+    assert!(said.code == 0 && said.stderr.contains("batches of at most 4096 tokens"), "{said:?}");
+    assert!(said.stderr.contains("candle's operations on 2 threads"), "{said:?}");
+    assert!(place.path("runs/trial/adapter/adapter_model.safetensors").is_file());
 }

@@ -1,28 +1,24 @@
+mod numbers;
+
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use tallow_data::Newlines;
 use tallow_t5::{Checkpointing, EarlyStopping};
 
 use crate::config::{ComputeOptions, KernelChoice, MOST_THREADS, Place, Precision};
 use crate::data::{TEST, TRAINING, VALIDATION};
+use crate::progress::Level;
 
-/// A number in bounds.
-fn from(least: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(least..)
-}
+use self::numbers::{from, number, seed, within};
 
 /// As in a config.
 fn newlines(text: &str) -> Result<Newlines, String> {
     let known = [Newlines::Blank, Newlines::Targets, Newlines::Both];
     let found = known.into_iter().find(|value| serde_json::to_value(value).is_ok_and(|name| name == text));
     found.ok_or_else(|| "give blank, targets or both".to_owned())
-}
-
-fn threads() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(..=MOST_THREADS as u64)
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 a wrong command line or config; 130 interrupted.";
@@ -33,6 +29,29 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 a wrong command line o
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// How much is said.
+#[derive(Args)]
+pub struct OutputArguments {
+    /// Print errors and the result alone
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print what is loaded and when, what computes, and the memory that it took
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+impl OutputArguments {
+    pub fn level(&self) -> Level {
+        match (self.quiet, self.verbose) {
+            (true, _) => Level::Quiet,
+            (_, true) => Level::Verbose,
+            _ => Level::Normal,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -54,6 +73,24 @@ pub enum Command {
     Data(DataCommand),
     /// Time training, or generation, over a file of tokenised batches
     Bench(BenchArguments),
+    /// Print what makes a shell complete these commands and options
+    Completions(CompletionsArguments),
+    /// Print the manual page, or write one for each command
+    Man(ManArguments),
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct CompletionsArguments {
+    /// The shell
+    pub shell: Shell,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct ManArguments {
+    /// Write tallow.1, tallow-train.1 and so on to this folder [default: print tallow.1]
+    pub folder: Option<PathBuf>,
 }
 
 /// Show what a config makes of its rows
@@ -71,7 +108,7 @@ pub struct PreviewArguments {
     #[command(flatten)]
     pub config: ConfigArguments,
     /// Print so many rows
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = from(0))]
     pub rows: usize,
     /// Of which rows
     #[arg(long, value_enum, default_value_t = Part::Training)]
@@ -161,6 +198,9 @@ pub struct TrainArguments {
     /// Go on from the newest checkpoint of the run's folder
     #[arg(long)]
     pub resume: bool,
+    /// Print the figures before and after as one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]
@@ -223,37 +263,37 @@ pub struct GenerateArguments {
     #[arg(long, value_name = "WHAT", value_parser = newlines)]
     pub newlines: Option<Newlines>,
     /// At most so many new tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from(1))]
     pub max_new_tokens: Option<usize>,
     /// At least so many new tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from(0))]
     pub min_new_tokens: Option<usize>,
     /// No n-gram of this size twice
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from(0))]
     pub no_repeat_ngram_size: Option<usize>,
     /// Divides the logits of tokens that occurred
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number::<f32>)]
     pub repetition_penalty: Option<f32>,
     /// Follow so many sequences at a time
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from(1))]
     pub num_beams: Option<usize>,
     /// Of beam search: divide log-probabilities by the length to this power
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f64>)]
     pub length_penalty: Option<f64>,
     /// Of beam search: stop at as many finished sequences as beams: true, false or never
     #[arg(long, value_name = "WHEN")]
     pub early_stopping: Option<EarlyStopping>,
     /// Draw tokens at random, at this temperature
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = number::<f64>)]
     pub temperature: Option<f64>,
     /// Draw among the most likely so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from(1))]
     pub top_k: Option<usize>,
     /// Draw among the most likely that together have this probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = number::<f64>)]
     pub top_p: Option<f64>,
     /// Draw tokens at random, the same ones for the same seed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
     /// Prompts are cut to so many tokens [default: the run's, or 512]
     #[arg(long, value_name = "N", value_parser = from(2))]
@@ -262,7 +302,7 @@ pub struct GenerateArguments {
     #[arg(long, value_name = "N", value_parser = from(1))]
     pub batch_size: Option<usize>,
     /// Threads; 0 takes one for each core [default: the run's, or 0]
-    #[arg(long, value_name = "N", value_parser = threads())]
+    #[arg(long, value_name = "N", value_parser = within(0..=MOST_THREADS))]
     pub threads: Option<usize>,
     #[command(flatten)]
     pub compute: ComputeArguments,
@@ -306,7 +346,7 @@ pub struct InspectArguments {
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = from(1))]
     pub target_tokens: usize,
     /// Of a model or an adapter: threads; 0 takes one for each core
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = within(0..=MOST_THREADS))]
     pub threads: usize,
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -328,13 +368,13 @@ pub struct BenchArguments {
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = from(1))]
     pub steps: usize,
     /// Steps before them
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = from(0))]
     pub warmup: usize,
     /// The rank of a fresh adapter
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = from(1))]
     pub rank: usize,
     /// The alpha of a fresh adapter
-    #[arg(long, value_name = "X", default_value_t = 32.0)]
+    #[arg(long, value_name = "X", default_value_t = 32.0, value_parser = number::<f64>)]
     pub alpha: f64,
     /// The layers of a fresh adapter
     #[arg(long, value_name = "NAME", num_args = 1.., default_values = ["q", "v"])]
@@ -349,17 +389,18 @@ pub struct BenchArguments {
     #[arg(long, value_name = "N", conflicts_with_all = ["full", "lr", "rank", "alpha", "targets"], value_parser = from(1))]
     pub generate: Option<usize>,
     /// Beams of that
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "generate")]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "generate", value_parser = from(1))]
     pub beams: usize,
     /// The learning rate
-    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    #[arg(long, value_name = "X", default_value_t = 1e-3, value_parser = number::<f64>)]
     pub lr: f64,
     /// Threads; 0 takes one for each core
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads())]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = within(0..=MOST_THREADS))]
     pub threads: usize,
     #[command(flatten)]
     pub compute: ComputeArguments,
-    /// Print a table of time by operation to standard error
+    /// Print a table of time by operation to standard error: for each step, its calls, launches of kernels, milliseconds of
+    /// wall time, their share, and the rate of its products
     #[arg(long)]
     pub trace: bool,
 }

@@ -59,13 +59,24 @@ impl Compute {
         if self.dtype == DType::F32 { "float32" } else { "bfloat16" }
     }
 
+    /// What computes, for who wants to know: `cpu kernels on AVX-512, 2 threads, f32`.
+    pub fn kernels(&self) -> String {
+        let kernels = self.engine.kernels();
+        let (name, hardware) = (kernels.name(), kernels.hardware());
+        format!("{name} kernels on {hardware}, {}, {}", self.threads(), self.dtype.as_str())
+    }
+
+    fn threads(&self) -> String {
+        match self.threads {
+            1 => "1 thread".to_owned(),
+            threads => format!("{threads} threads"),
+        }
+    }
+
     /// In a few words, for messages: `2 threads`, `NVIDIA H200 in bf16`.
     pub fn describe(&self) -> String {
         let kernels = self.engine.kernels();
-        let threads = match self.threads {
-            1 => "1 thread".to_owned(),
-            threads => format!("{threads} threads"),
-        };
+        let threads = self.threads();
         match kernels.device() {
             Device::Cpu if kernels.name() == "composed" => format!("candle's operations on {threads}"),
             Device::Cpu => threads,

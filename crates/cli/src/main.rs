@@ -5,7 +5,9 @@ mod cache;
 mod commands;
 mod compute;
 mod config;
+mod cores;
 mod data;
+mod given;
 mod hub;
 mod progress;
 mod run;
@@ -26,7 +28,9 @@ const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     plain_errors();
-    let result = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    progress::set(arguments.output.level());
+    let result = match arguments.command {
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Generate(arguments) => commands::generate::run(&arguments),
@@ -35,11 +39,13 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => commands::validate::run(&arguments),
         Command::Data(command) => commands::data::run(&command),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Completions(arguments) => commands::shell::completions(&arguments),
+        Command::Man(arguments) => commands::shell::man(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<run::Interrupted>() => {
-            progress::say(&error.to_string());
+            progress::insist(&error.to_string());
             ExitCode::from(INTERRUPTED)
         }
         // Whoever reads the output has seen enough, as `head`.
@@ -47,8 +53,9 @@ fn main() -> ExitCode {
         // What is wrong has been printed.
         Err(error) if error.is::<config::Invalid>() => ExitCode::from(MISUSED),
         Err(error) => {
-            progress::say(&format!("error: {}", message(&error)));
-            ExitCode::from(if error.is::<config::Problems>() { MISUSED } else { FAILED })
+            progress::error(&message(&error));
+            let misused = error.is::<config::Problems>() || error.is::<given::Misuse>();
+            ExitCode::from(if misused { MISUSED } else { FAILED })
         }
     }
 }
@@ -61,6 +68,15 @@ fn plain_errors() {
     }
 }
 
+/// What Unix says of a file, and what we say.
+const SYSTEM: [(&str, &str); 5] = [
+    ("No such file or directory (os error 2)", "no such file or folder"),
+    ("Permission denied (os error 13)", "permission denied"),
+    ("File exists (os error 17)", "a file is in the way"),
+    ("Not a directory (os error 20)", "a part of this path is a file, not a folder"),
+    ("No space left on device (os error 28)", "no space left on the disk"),
+];
+
 /// An error and its causes, without those that it quotes already.
 fn message(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
@@ -68,6 +84,10 @@ fn message(error: &anyhow::Error) -> String {
         if !text.contains(&cause) {
             text = format!("{text}: {cause}");
         }
+    }
+    // The system's own words end in a number that says nothing to people.
+    for (theirs, ours) in SYSTEM {
+        text = text.replace(theirs, ours);
     }
     // Where it ran out over rows, it has been explained already.
     if text.contains("CUDA_ERROR_OUT_OF_MEMORY") {

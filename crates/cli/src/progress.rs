@@ -1,15 +1,68 @@
 //! What a run shows while it goes.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use tallow_train::{Evaluation, Observer, Result, StepReport};
+use tallow_train::{Engine, Evaluation, Observer, Result, StepReport};
 
-/// Prints a line to standard error. Nothing that runs is to end because nobody reads it.
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Errors, and results on standard output.
+    Quiet,
+    /// What a run comes to, and how far it is.
+    Normal,
+    /// Every stage, with its time.
+    Verbose,
+}
+
+/// The level, and when the program began.
+static LEVEL: OnceLock<(Level, Instant)> = OnceLock::new();
+
+fn level() -> (Level, Instant) {
+    *LEVEL.get_or_init(|| (Level::Normal, Instant::now()))
+}
+
+/// Sets how much is said from now on. The first call stands.
+pub fn set(level: Level) {
+    LEVEL.get_or_init(|| (level, Instant::now()));
+}
+
+/// Prints a line to standard error, unless nothing is to be said. Nothing that runs is to end because nobody reads it.
 pub fn say(text: &str) {
+    if level().0 >= Level::Normal {
+        insist(text);
+    }
+}
+
+/// Prints a line to standard error at any level.
+pub fn insist(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints what went wrong; in colour where a terminal shows it and nobody minds (NO_COLOR, CLICOLOR, TERM).
+pub fn error(text: &str) {
+    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    let _ = writeln!(anstream::stderr(), "{red}error:{red:#} {text}");
+}
+
+/// Prints a line with the seconds since the program began, if everything is to be said.
+pub fn detail(text: impl FnOnce() -> String) {
+    let (level, begin) = level();
+    if level == Level::Verbose {
+        insist(&format!("[{:7.3} s] {}", begin.elapsed().as_secs_f64(), text()));
+    }
+}
+
+/// Says in detail how much memory was taken.
+pub fn detail_memory(engine: &Engine) {
+    if let Some(peak) = engine.peak_memory() {
+        detail(|| format!("at most {} of memory", size(peak as u64)));
+    }
 }
 
 /// Nobody reads standard output any more.
@@ -39,6 +92,13 @@ pub fn say_cut(cut: usize, of: usize, limit: usize) {
     }
 }
 
+/// A bar on standard error, where it can be drawn and is wanted: a terminal, and not a dumb one.
+fn bar(total: usize, style: &str) -> Option<ProgressBar> {
+    let style = ProgressStyle::with_template(style).expect("the template is valid");
+    let bar = ProgressBar::new(total as u64).with_style(style);
+    (level().0 >= Level::Normal && !bar.is_hidden()).then_some(bar)
+}
+
 /// What a training shows: a bar on a terminal, a line now and then elsewhere.
 pub struct Bar {
     bar: Option<ProgressBar>,
@@ -56,14 +116,9 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 impl Bar {
     /// `done` steps were made before it was stopped and resumed.
     pub fn new(done: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = "{bar:30} {pos}/{len}  {msg}";
-            ProgressBar::new(0)
-                .with_style(ProgressStyle::with_template(style).expect("the template is valid"))
-                .with_finish(ProgressFinish::AndLeave)
-        });
+        let bar = bar(0, "{bar:30} {pos}/{len}  {msg}");
         Self {
-            bar,
+            bar: bar.map(|bar| bar.with_finish(ProgressFinish::AndLeave)),
             loss: None,
             rate: None,
             last_line: Instant::now(),
@@ -138,22 +193,14 @@ impl Observer for Bar {
 
 /// A bar over rows; nothing without a terminal.
 pub fn rows(total: usize, what: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {eta} left")
-        .expect("the template is valid");
-    ProgressBar::new(total as u64).with_style(style).with_message(what.to_owned())
+    let bar = bar(total, "{bar:30} {pos}/{len} {msg}  {eta} left");
+    bar.unwrap_or_else(ProgressBar::hidden).with_message(what.to_owned())
 }
 
 /// A bar over so many bytes, which shows how many there are; nothing without a terminal.
 pub fn bytes(total: u64) -> Box<dyn FnMut(u64)> {
-    if !std::io::stderr().is_terminal() {
-        return Box::new(|_| ());
-    }
-    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left")
-        .expect("the template is valid");
-    let bar = Ended(ProgressBar::new(total).with_style(style));
+    let template = "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+    let Some(bar) = bar(total as usize, template).map(Ended) else { return Box::new(|_| ()) };
     Box::new(move |there| bar.0.set_position(there))
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tallow_train::Checkpoints;
 
-use crate::config::{Config, load};
+use crate::config::{Config, Reads, load_reading};
+use crate::given::Misuse;
 
 /// `output/name`, and what lies in it.
 pub struct RunFolder(PathBuf);
@@ -17,6 +18,11 @@ impl RunFolder {
     /// Where a config's run lies.
     pub fn at(config: &Config) -> Self {
         Self(config.folder())
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// The folder of a run that is to start, or to go on; nothing is made yet.
@@ -51,7 +57,7 @@ impl RunFolder {
     /// The keys in which the run's config differs from `config`; the folder may have moved.
     fn changed(&self, config: &Config) -> Result<Vec<String>> {
         let (name, output) = (config.name.clone(), config.output.clone());
-        differences(&Config { name, output, ..load(&self.config(), &[])? }, config)
+        differences(&Config { name, output, ..load_reading(&self.config(), &[], Reads::Nothing)? }, config)
     }
 
     /// Refuses to measure the run as something else than what it was trained as: rows that are held out by
@@ -79,9 +85,9 @@ impl RunFolder {
         let folder = Self(path.to_path_buf());
         let file = folder.config();
         if !file.is_file() {
-            bail!("{} holds no run: there is no {}", path.display(), file.display());
+            bail!(Misuse(format!("{} holds no run: there is no {}", path.display(), file.display())));
         }
-        let config = load(&file, &[])?;
+        let config = load_reading(&file, &[], Reads::Model)?;
         Ok((folder, config))
     }
 
@@ -98,8 +104,11 @@ impl RunFolder {
     /// Makes the folder of a new run. It goes again with what is returned, if nothing has come of the run by then: so
     /// the same command can be given once more.
     pub fn make(&self, config: &Config) -> Result<Begun> {
+        let around = self.0.ancestors().skip(1);
+        let made = around.take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        let made = made.map(Path::to_path_buf).collect();
         write(&self.config(), &toml::to_string(config)?)?;
-        Ok(Begun { folder: Self(self.0.clone()), trained: self.trained(config) })
+        Ok(Begun { folder: Self(self.0.clone()), trained: self.trained(config), made })
     }
 
     pub fn config(&self) -> PathBuf {
@@ -133,6 +142,8 @@ impl RunFolder {
 pub struct Begun {
     folder: RunFolder,
     trained: PathBuf,
+    /// The folders around it that were made for it, the innermost first.
+    made: Vec<PathBuf>,
 }
 
 impl Drop for Begun {
@@ -146,7 +157,9 @@ impl Drop for Begun {
             let _ = std::fs::remove_file(file);
         }
         // What else lies there stays, and the folder with it.
-        let _ = std::fs::remove_dir(&self.folder.0);
+        for folder in std::iter::once(&self.folder.0).chain(&self.made) {
+            let _ = std::fs::remove_dir(folder);
+        }
     }
 }
 
@@ -223,7 +236,7 @@ impl Interrupt {
             // Some programs signal a process and its group: that is one request.
             let again = asked.is_some_and(|asked| asked.elapsed() > ONE_REQUEST);
             if again || !handler.training.load(Ordering::SeqCst) {
-                crate::progress::say(&stopped);
+                crate::progress::insist(&stopped);
                 std::process::exit(i32::from(crate::INTERRUPTED));
             }
             asked.get_or_insert_with(Instant::now);

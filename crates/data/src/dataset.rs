@@ -41,6 +41,12 @@ impl Examples for [Example] {
     }
 }
 
+impl Examples for Vec<Example> {
+    fn each(&self, take: &mut dyn FnMut(Example) -> Result<()>) -> Result<()> {
+        self.as_slice().each(take)
+    }
+}
+
 /// Files of rows and what makes examples of them.
 #[derive(Debug, Clone)]
 pub struct Dataset {

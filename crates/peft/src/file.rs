@@ -105,7 +105,7 @@ fn read_config(path: &Path) -> Result<(Method, Option<BaseName>)> {
     let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
     let fail = |what: String| Error::Config { path: path.to_path_buf(), what };
     let config: serde_json::Map<String, Value> =
-        serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| fail(format!("not a JSON object: {error}")))?;
     let get = |key: &str| config.get(key).filter(|value| !value.is_null());
     let missing = |key: &str| fail(format!("there is no {key}"));
     let number = |key: &str| {

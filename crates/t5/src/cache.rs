@@ -10,6 +10,15 @@ use crate::{Result, T5};
 /// The room for new tokens that a cache starts with, a row.
 const FIRST_ROOM: usize = 64;
 
+/// The room that a cache has in the end for so many new tokens.
+pub(crate) fn room_for(new_tokens: usize) -> usize {
+    let mut room = FIRST_ROOM;
+    while room < new_tokens {
+        room *= 2;
+    }
+    room
+}
+
 /// What decoding keeps from token to token: keys and values of every sequence. It belongs to the caller, so one
 /// model serves any number of decodings.
 ///

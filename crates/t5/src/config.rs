@@ -54,8 +54,6 @@ pub struct Config {
 
 #[derive(Deserialize)]
 struct File {
-    #[serde(default)]
-    model_type: Option<String>,
     vocab_size: usize,
     d_model: usize,
     d_kv: usize,
@@ -108,14 +106,17 @@ impl Config {
     pub fn from_file(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
         let fail = |what: String| Error::Config { path: path.to_path_buf(), what };
-        let file: File = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+        let json: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| fail(format!("not JSON: {error}")))?;
+        // First, since another kind of model has other keys.
+        if let Some(kind) = json["model_type"].as_str().filter(|kind| *kind != "t5") {
+            return Err(fail(format!("model_type is `{kind}`; T5 and FLAN-T5 (`t5`) can be trained")));
+        }
+        let file = File::deserialize(json).map_err(|error| fail(format!("not a T5's config: {error}")))?;
         Self::new(file).map_err(fail)
     }
 
     fn new(file: File) -> Result<Self, String> {
-        if let Some(kind) = file.model_type.filter(|kind| kind != "t5") {
-            return Err(format!("model_type is `{kind}`; T5 and FLAN-T5 (`t5`) can be trained"));
-        }
         let activation = match file.feed_forward_proj.as_str() {
             "relu" => Activation::Relu,
             "gated-gelu" => Activation::GatedGelu,

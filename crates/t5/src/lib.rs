@@ -52,7 +52,7 @@ pub use config::{Activation, Config};
 pub use error::{Error, Result};
 pub use generate::{EarlyStopping, GenerationOptions, SamplingOptions, generate};
 pub use linear::{Adapter, Linear, Weight};
-pub use memory::Activations;
+pub use memory::{Activations, Generation};
 pub use model::T5;
 pub use save::save;
 pub use training::{Checkpointing, Training};

@@ -1,6 +1,7 @@
 use crate::attention::Attention;
+use crate::cache::room_for;
 use crate::stack::Block;
-use crate::{Activation, Checkpointing, T5};
+use crate::{Activation, Checkpointing, GenerationOptions, T5};
 
 /// The memory that a training step's activations take, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -15,7 +16,56 @@ pub struct Activations {
     pub logits: f64,
 }
 
+/// The memory that generating for rows takes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Generation {
+    /// The largest part of the encoder, over all sources.
+    pub encoding: f64,
+    /// Keys and values: of the sources, and of each slot's new tokens.
+    pub cache: f64,
+    /// What the next token is chosen by.
+    pub logits: f64,
+    /// All scores of one attention layer of the encoder, if a device holds them at once.
+    pub scores: f64,
+}
+
+impl Generation {
+    /// The most at a time: of the sources' states nothing but keys and values is left when the first token comes.
+    pub fn peak(&self) -> f64 {
+        self.encoding.max(self.cache + self.logits)
+    }
+}
+
 impl T5 {
+    /// About what generating takes for sources of these lengths, with `width` bytes to a value.
+    pub fn generation(
+        &self,
+        sources: impl IntoIterator<Item = usize>,
+        options: &GenerationOptions,
+        width: usize,
+    ) -> Generation {
+        let size = |x: usize| x as f64;
+        let (mut tokens, mut squares, mut slots) = (0.0, 0.0, 0.0);
+        for source in sources {
+            tokens += size(source);
+            squares += size(source) * size(source);
+            slots += size(options.num_beams);
+        }
+        let (config, width) = (&self.config, size(width));
+        let (d, f, inner) = (size(config.d_model), size(config.d_ff), size(config.inner()));
+        let branches = if config.activation == Activation::GatedGelu { 2.0 } else { 1.0 };
+        let layers = size(config.num_decoder_layers);
+        let new = slots * size(room_for(options.max_new_tokens));
+        // All sequences but the most likely are weighed on the host.
+        let copies = if options.is_plain() { 1.0 } else { 2.0 };
+        Generation {
+            encoding: tokens * (3.0 * d + ((branches + 1.0) * f).max(4.0 * inner)) * width,
+            cache: layers * 2.0 * (tokens + new) * inner * width,
+            logits: slots * size(config.vocab_size) * (width + 4.0 * copies),
+            scores: size(config.num_heads) * squares * width,
+        }
+    }
+
     /// About what a training step over rows of these (source, target) lengths takes, with `width` bytes to a value. `all`
     /// is for a model of which every weight will be trained, where they are not traced yet.
     pub fn activations(

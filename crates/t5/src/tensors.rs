@@ -257,8 +257,9 @@ pub fn write<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Te
     std::fs::set_permissions(&beside, permissions).map_err(Error::file(&beside))?;
     std::fs::rename(&beside, path).map_err(Error::file(path))
 }
-/// The most problems that a message lists: no more than a screen has room for.
-const MOST_LISTED: usize = 16;
+
+/// The most problems that a message lists: no more than a screen has room for, with names that take two lines of it.
+const MOST_LISTED: usize = 10;
 
 /// A line for each problem, and the number of those that there is no room for.
 pub fn listed(problems: &[String]) -> String {
@@ -280,6 +281,6 @@ mod tests {
         assert_eq!(listed(&problems[..MOST_LISTED]).lines().count(), MOST_LISTED);
         let list = listed(&problems);
         assert_eq!(list.lines().count(), MOST_LISTED + 1);
-        assert!(list.ends_with("  - tensor 16\n  and 84 more"), "{list}");
+        assert!(list.ends_with("  - tensor 10\n  and 90 more"), "{list}");
     }
 }

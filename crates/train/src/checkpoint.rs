@@ -40,9 +40,21 @@ impl Checkpoint {
     /// # Errors
     /// If the files are broken or of another run.
     pub fn restore(&self, parameters: &Parameters) -> Result<()> {
-        let fail = |what: String| Error::Checkpoint { path: self.path.clone(), what };
-        let tensors = tensors::Tensors::open([self.path.join("state.safetensors")])?;
-        let state = tensors.get("state", &Device::Cpu, DType::F32)?;
+        let state = self.check(parameters)?.get("state", &Device::Cpu, DType::F32)?;
+        parameters.restore(&state).map_err(|error| self.fail(error.to_string()))
+    }
+
+    /// Refuses what cannot be put back into `parameters`, before anything is changed; gives the state's file.
+    ///
+    /// # Errors
+    /// If the files are broken or of another run.
+    pub fn check(&self, parameters: &Parameters) -> Result<tensors::Tensors> {
+        let fail = |what: String| self.fail(what);
+        let tensors = tensors::Tensors::open([self.path.join("state.safetensors")])
+            .map_err(|error| fail(broken(&error)))?;
+        if !tensors.contains("state") {
+            return Err(fail(broken(&"state.safetensors holds no state")));
+        }
         let (found, wanted) = (read_shapes(&self.path)?, shapes(parameters));
         if found != wanted {
             let other = found.iter().zip(&wanted).find(|(found, wanted)| found != wanted);
@@ -54,7 +66,11 @@ impl Checkpoint {
             };
             return Err(fail(format!("holds other parameters than this run trains: {other}")));
         }
-        parameters.restore(&state).map_err(|error| fail(error.to_string()))
+        Ok(tensors)
+    }
+
+    fn fail(&self, what: String) -> Error {
+        Error::Checkpoint { path: self.path.clone(), what }
     }
 }
 
@@ -67,7 +83,7 @@ fn read_shapes(path: &Path) -> Result<Vec<(String, Vec<usize>)>> {
     let path = path.join("parameters.json");
     let text = std::fs::read_to_string(&path).map_err(Error::file(&path))?;
     serde_json::from_str(&text)
-        .map_err(|error| Error::Checkpoint { path: path.clone(), what: error.to_string() })
+        .map_err(|error| Error::Checkpoint { path: path.clone(), what: broken(&error) })
 }
 
 /// The checkpoints of one run, `step-000200` and so on, and `best`.
@@ -168,6 +184,10 @@ fn read(path: PathBuf) -> Result<Checkpoint> {
     let text = std::fs::read_to_string(&file).map_err(Error::file(&file))?;
     match serde_json::from_str(&text) {
         Ok(progress) => Ok(Checkpoint { path, progress }),
-        Err(error) => Err(Error::Checkpoint { path: file, what: error.to_string() }),
+        Err(error) => Err(Error::Checkpoint { path: file, what: broken(&error) }),
     }
+}
+
+fn broken(error: &dyn std::fmt::Display) -> String {
+    format!("a broken checkpoint: {error}; remove its folder to resume from the one before it")
 }

@@ -87,7 +87,7 @@ impl Engine {
         let tokens = |row: &&Sample| row.source.len() + row.target.len();
         let (all, longest): (usize, _) = (rows.iter().map(tokens).sum(), rows.iter().map(tokens).max());
         let lengths = rows.iter().map(|row| row.lengths()).collect();
-        let bytes = self.step_bytes(model, lengths, 1, model.trains_embedding());
+        let bytes = self.step_bytes(model, lengths, 1, model.trains_embedding(), model.dtype());
         let advice = match rows.len() {
             1 => "Cut longer rows by max_source_tokens and max_target_tokens, or take a smaller model",
             _ => {
@@ -189,10 +189,8 @@ impl Engine {
         // Rows of like length finish at like times.
         let mut order: Vec<usize> = (0..sources.len()).collect();
         order.sort_by_key(|&row| std::cmp::Reverse(sources[row].len()));
-        // What one batch holds all threads work on together, since each batch reads every weight for each token.
-        let share = if sources.len() <= batch { batch } else { sources.len().div_ceil(self.shards.len()) };
-        let size = batch.min(share).max(1);
-        let batches: Vec<&[usize]> = order.chunks(size).collect();
+        let batches: Vec<&[usize]> =
+            order.chunks(batch_size(sources.len(), batch, self.shards.len())).collect();
         let next = std::sync::atomic::AtomicUsize::new(0);
         let answer = |rows: &[usize]| -> Result<Vec<Vec<u32>>> {
             let rows: Vec<(usize, &[u32])> = rows.iter().map(|&row| (row, sources[row])).collect();
@@ -273,6 +271,13 @@ impl Engine {
 pub(crate) fn shards(threads: usize, rows: usize, trained: usize) -> usize {
     let most = SHARD_BYTES / (4 * trained).max(1);
     if threads > most.min(rows) { 1 } else { threads }
+}
+
+/// The rows of a batch of generation, where so many come and a batch has `most`. What one batch holds all threads work on
+/// together, since each batch reads every weight for each token.
+pub(crate) fn batch_size(rows: usize, most: usize, threads: usize) -> usize {
+    let share = if rows <= most { most } else { rows.div_ceil(threads) };
+    most.min(share).max(1)
 }
 
 /// Deals rows to `count` shards of about the same work; there are as many rows at least.

@@ -66,7 +66,7 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use evaluate::{Answer, Evaluation, Scores, answers, mean_loss, score};
 pub use fit::{TOKENS_ON_HOST, largest_batch};
-pub use memory::{TrainingMemory, resident_memory};
+pub use memory::{GenerationMemory, TrainingMemory, resident_memory};
 pub use observer::{MetricsLog, Observer, StepReport};
 pub use options::{Auto, BatchTokens, TrainingOptions};
 pub use schedule::Schedule;

@@ -1,10 +1,11 @@
-//! What training takes of memory, foreseen and measured.
+//! What training and generating take of memory, foreseen and measured.
 
+use candle_core::DType;
 use tallow_ops::{HOST_LOGITS, SCRATCH_VALUES};
 use tallow_peft::{Adapted, Initial, Method, inject};
-use tallow_t5::T5;
+use tallow_t5::{Generation, GenerationOptions, T5};
 
-use crate::engine::shards;
+use crate::engine::{batch_size, shards};
 use crate::{Engine, Result};
 
 /// What each thread of the CPU takes beside tensors: packed operands, blocks of scores, and gaps between them.
@@ -30,9 +31,69 @@ impl TrainingMemory {
     }
 }
 
+/// What generating takes of memory, in bytes, beside what the process has already.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GenerationMemory {
+    /// Weights that are read where the checkpoint lies.
+    pub weights: f64,
+    /// The largest part of the encoder, over the sources of all threads.
+    pub encoding: f64,
+    /// Keys and values of as many.
+    pub cache: f64,
+    /// The most at a time beside the weights.
+    pub peak: f64,
+}
+
+impl GenerationMemory {
+    /// All of it.
+    pub fn total(&self) -> f64 {
+        self.weights + self.peak
+    }
+}
+
 impl Engine {
+    /// Whether what computes in `dtype` is the CPU, here or of another machine: bf16 is for GPUs.
+    fn is_host(&self, dtype: DType) -> bool {
+        self.kernels().device().is_cpu() && dtype == DType::F32
+    }
+
+    /// What generating for sources of these lengths takes, `batch` of them at a time on each thread, in `dtype`.
+    pub fn generation_memory(
+        &self,
+        model: &T5,
+        sources: &[usize],
+        options: &GenerationOptions,
+        batch: usize,
+        dtype: DType,
+    ) -> GenerationMemory {
+        let mut sources = sources.to_vec();
+        sources.sort_unstable_by(|a, b| b.cmp(a));
+        // The longest come first, a batch on each thread.
+        let threads = if self.is_host(dtype) { self.threads() } else { 1 };
+        let size = batch_size(sources.len(), batch, threads);
+        let batches = sources.chunks(size).take(threads);
+        let found: Vec<Generation> = batches
+            .map(|rows| model.generation(rows.iter().copied(), options, dtype.size_in_bytes()))
+            .collect();
+        let sum = |part: fn(&Generation) -> f64| found.iter().map(part).sum::<f64>();
+        let scores = match self.is_host(dtype) {
+            true => 0.0,
+            false => 2.0 * sum(|found| found.scores).min((SCRATCH_VALUES * dtype.size_in_bytes()) as f64),
+        };
+        GenerationMemory {
+            weights: (model.parameters() * dtype.size_in_bytes()) as f64,
+            encoding: sum(|found| found.encoding),
+            cache: sum(|found| found.cache),
+            peak: sum(Generation::peak) + scores + self.workspace(dtype),
+        }
+    }
+
+    fn workspace(&self, dtype: DType) -> f64 {
+        if self.is_host(dtype) { WORKSPACE * self.threads() as f64 } else { 0.0 }
+    }
+
     /// What training a model by `method`, which need not be hooked to it yet, takes over batches of rows of these (source,
-    /// target) lengths.
+    /// target) lengths, in `dtype`.
     ///
     /// # Errors
     /// If the method's targets match nothing.
@@ -41,6 +102,7 @@ impl Engine {
         model: &T5,
         method: &Method,
         batches: impl IntoIterator<Item = Vec<(usize, usize)>>,
+        dtype: DType,
     ) -> Result<TrainingMemory> {
         let all = !method.has_adapter();
         let (model, trainable, trained) = match all {
@@ -53,25 +115,34 @@ impl Engine {
         };
         let mut heaviest = (0.0f64, 1);
         for rows in batches {
-            let shards = shards(self.threads(), rows.len(), trained);
-            let bytes = self.step_bytes(&model, rows, shards, all);
+            let shards = if self.is_host(dtype) { shards(self.threads(), rows.len(), trained) } else { 1 };
+            let bytes = self.step_bytes(&model, rows, shards, all, dtype);
             heaviest = if bytes > heaviest.0 { (bytes, shards) } else { heaviest };
         }
         let (activations, shards) = heaviest;
-        let weights = if all { 0 } else { model.parameters() * model.dtype().size_in_bytes() };
+        let weights = if all { 0 } else { model.parameters() * dtype.size_in_bytes() };
+        // What does not compute in f32 has a copy of it that does.
+        let copy = if dtype == DType::F32 { 0 } else { trained * dtype.size_in_bytes() };
         Ok(TrainingMemory {
             trainable,
             weights: weights as f64,
-            trained: (4 * trained * (3 + shards)) as f64,
+            trained: (4 * trained * (3 + shards) + copy) as f64,
             activations,
         })
     }
 
     /// About what the activations of a step take, its rows dealt to so many shards.
-    pub(crate) fn step_bytes(&self, model: &T5, rows: Vec<(usize, usize)>, shards: usize, all: bool) -> f64 {
-        let width = model.dtype().size_in_bytes();
+    pub(crate) fn step_bytes(
+        &self,
+        model: &T5,
+        rows: Vec<(usize, usize)>,
+        shards: usize,
+        all: bool,
+        dtype: DType,
+    ) -> f64 {
+        let width = dtype.size_in_bytes();
         let found = model.activations(rows, width, all);
-        let (scores, logits) = match self.kernels().device().is_cpu() {
+        let (scores, logits) = match self.is_host(dtype) {
             // Scores live by the block there, and logits too, but where the head is trained: then they become their slopes
             // in place.
             true if all => (0.0, found.logits.min((4 * HOST_LOGITS * shards) as f64)),
@@ -83,9 +154,7 @@ impl Engine {
         };
         // The gradient of the head comes while the logits are there.
         let head = if all { (4 * model.config.vocab_size * model.config.d_model) as f64 } else { 0.0 };
-        let workspace =
-            if self.kernels().device().is_cpu() { WORKSPACE * self.threads() as f64 } else { 0.0 };
-        workspace + found.kept + scores.max(logits + head).max(found.passing)
+        self.workspace(dtype) + found.kept + scores.max(logits + head).max(found.passing)
     }
 
     /// The most memory that was taken at a time so far, in bytes, where the system tells: of the device, or of the

@@ -19,6 +19,7 @@ use crate::args::BenchArguments;
 use crate::compute::Compute;
 use crate::config::{ComputeOptions, Problems, threads};
 use crate::data::{adapt, model};
+use crate::given;
 use crate::hub;
 use crate::progress;
 
@@ -36,12 +37,16 @@ impl Batch {
 }
 
 pub fn run(arguments: &BenchArguments) -> Result<()> {
+    given::model("", Some(&arguments.model))?;
+    given::file("", Some(&arguments.batches))?;
+    given::adapter("--adapter", arguments.adapter.as_deref())?;
     let options = arguments.compute.over(ComputeOptions::default());
     let compute = Compute::open(&options, threads(arguments.threads))?;
     let method = method(arguments)?;
     let mut base = model(&arguments.model, compute.device(), compute.loads_in(&method))?;
     base.training.checkpointing = arguments.checkpointing;
     let batches = read(&arguments.batches, &base)?;
+    progress::detail(|| format!("loaded the model and {} batches; {}", batches.len(), compute.kernels()));
     let resident = resident_memory();
     match (&arguments.adapter, arguments.generate) {
         (Some(folder), Some(tokens)) => {
@@ -68,7 +73,8 @@ fn training(
     let lengths = batches.iter().map(|rows| rows.iter().map(Sample::lengths).collect());
     let lengths: Vec<Vec<(usize, usize)>> =
         lengths.cycle().take(arguments.warmup + arguments.steps).collect();
-    let foreseen = engine.training_memory(&adapted.model, &adapted.method, lengths)?;
+    let (model, method) = (&adapted.model, &adapted.method);
+    let foreseen = engine.training_memory(model, method, lengths, model.dtype())?;
     let foreseen = resident.map(|resident| megabytes(resident as f64 + foreseen.total()));
     let gradients = adapted.parameters.gradients()?;
     // The peer's optimiser: AdamW without decay, the gradient clipped to norm 1, no dropout.
@@ -138,8 +144,7 @@ fn round(x: f64, digits: i32) -> f64 {
 
 fn read(path: &Path, model: &T5) -> Result<Vec<Vec<Sample>>> {
     let file = path.display();
-    let text = std::fs::read_to_string(hub::local(path, Wanted::Files)?)
-        .with_context(|| format!("{file}: cannot read the batches"))?;
+    let text = given::text(&hub::local(path, Wanted::Files)?)?;
     let mut batches = Vec::new();
     for (line, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         let line = line + 1;

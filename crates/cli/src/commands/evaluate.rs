@@ -3,13 +3,15 @@ use anyhow::{Result, bail};
 use super::train::{lines, measure};
 use crate::args::EvaluateArguments;
 use crate::compute::Compute;
-use crate::config::load;
+use crate::config::{Reads, load_reading};
 use crate::data::{adapt, check_vocabulary, held_out, model, task_tokenizer, trained};
+use crate::given;
 use crate::progress;
 use crate::run::{RunFolder, write};
 
 pub fn run(arguments: &EvaluateArguments) -> Result<()> {
-    let config = load(&arguments.config.config, &arguments.config.overrides)?;
+    given::adapter("--adapter", arguments.adapter.as_deref())?;
+    let config = load_reading(&arguments.config.config, &arguments.config.overrides, Reads::HeldOut)?;
     let compute = Compute::open(&config.compute(), config.threads())?;
     let tokenizer = task_tokenizer(&config)?;
     let rows = held_out(&config, Some(config.evaluation.rows).filter(|&rows| rows > 0))?;
@@ -28,7 +30,9 @@ pub fn run(arguments: &EvaluateArguments) -> Result<()> {
         }
     };
     check_vocabulary(&tokenizer, &config.model, &model)?;
+    progress::detail(|| format!("loaded the model and {} rows; {}", rows.len(), compute.kernels()));
     let (answers, evaluation) = measure(&config, &compute.engine, &model, &tokenizer, &rows, "generated")?;
+    progress::detail_memory(&compute.engine);
     if let Some(path) = &arguments.predictions {
         write(path, &lines(&answers)?)?;
     }

@@ -8,11 +8,13 @@ use crate::args::GenerateArguments;
 use crate::compute::Compute;
 use crate::config::{Config, ModelOptions, Problems, threads};
 use crate::data::{adapt, check_vocabulary, model, tokenizer, trained};
+use crate::given::{self, Misuse};
 use crate::hub;
 use crate::progress;
 use crate::run::RunFolder;
 
 pub fn run(arguments: &GenerateArguments) -> Result<()> {
+    check(arguments)?;
     let run = arguments.run.as_deref().map(RunFolder::open).transpose()?;
     let config = run.as_ref().map(|(_, config)| config);
     let options = generation(arguments, config)?;
@@ -27,6 +29,7 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
     let tokenizer = tokenizer(&base)?.with_newlines(newlines)?;
     let prompts = prompts(arguments, config)?;
 
+    progress::detail(|| format!("read the tokenizer and {} prompts", prompts.len()));
     let threads = threads(arguments.threads.or(config.map(|run| run.threads)).unwrap_or(0));
     let options_of_run = config.map(Config::compute).unwrap_or_default();
     let compute = Compute::open(&arguments.compute.over(options_of_run), threads)?;
@@ -37,6 +40,9 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
         (None, None) => plain()?,
     };
     check_vocabulary(&tokenizer, &base, &model)?;
+    progress::detail(|| {
+        format!("loaded the model of {} parameters; {}", model.parameters(), compute.kernels())
+    });
     let limit = arguments.max_source_tokens.or(config.map(|run| run.task().max_source_tokens)).unwrap_or(512);
     let batch_size = arguments.batch_size.or(config.map(|run| run.evaluation.batch_size)).unwrap_or(16);
     let texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
@@ -48,10 +54,23 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
     let done = |rows: usize| bar.inc(rows as u64);
     let answers = compute.engine.generate(&model, &sources, &options, batch_size, &done)?;
     bar.finish_and_clear();
+    progress::detail_memory(&compute.engine);
     for ids in answers {
         progress::print(&tokenizer.decode(&ids)?)?;
     }
     Ok(())
+}
+
+/// Refuses what is not there before anything is loaded.
+fn check(arguments: &GenerateArguments) -> Result<(), Misuse> {
+    given::model("--model", arguments.model.as_deref())?;
+    given::adapter("--adapter", arguments.adapter.as_deref())?;
+    given::file("--tokenizer", arguments.tokenizer.as_deref())?;
+    let file = arguments.file.as_deref();
+    match arguments.template.is_some() || file.is_some_and(holds_rows) {
+        true => given::rows("--file", file),
+        false => given::file("--file", file),
+    }
 }
 
 fn generation(arguments: &GenerateArguments, run: Option<&Config>) -> Result<GenerationOptions> {
@@ -90,22 +109,23 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
         return split(&text, arguments.lines);
     };
     if holds_rows(file) && arguments.lines {
-        bail!("{} holds rows: leave out --lines, which is for text", file.display());
+        bail!(Misuse(format!("{} holds rows: leave out --lines, which is for text", file.display())));
     }
     if !holds_rows(file) && arguments.template.is_none() {
-        let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
-        return split(&text, arguments.lines);
+        return split(&given::text(file)?, arguments.lines);
     }
     let set = match (&arguments.template, run) {
-        (Some(name), _) => TemplateSet::open(name)?,
+        (Some(name), _) => TemplateSet::open(name).map_err(|error| Misuse(format!("--template: {error}")))?,
         (None, Some(run)) => run.task().template.set()?,
-        (None, None) => bail!(
+        (None, None) => bail!(Misuse(format!(
             "{} holds rows: name the template that makes prompts of them, --template NAME",
             file.display()
-        ),
+        ))),
     };
     let seed = run.map_or(0, |run| run.seed);
-    let columns = run.map(|run| run.task().columns.clone()).unwrap_or_default();
+    // They are the names that the run's own template wants.
+    let columns = run.filter(|_| arguments.template.is_none()).map(|run| run.task().columns.clone());
+    let columns = columns.unwrap_or_default();
     let examples = Prompts::new(set, Targets::Omitted, seed).examples(hub::source(file, &columns)?.rows())?;
     Ok(examples.into_iter().map(|example| example.prompt).collect())
 }
@@ -116,7 +136,7 @@ fn split(text: &str, lines: bool) -> Result<Vec<String>> {
         false => vec![text.trim_end().to_owned()],
     };
     if prompts.iter().all(String::is_empty) {
-        bail!("the prompt is empty");
+        bail!(Misuse("the prompt is empty".to_owned()));
     }
     Ok(prompts)
 }

@@ -1,3 +1,6 @@
+mod example;
+mod memory;
+
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -5,13 +8,16 @@ use candle_core::{DType, Device};
 use serde::Serialize;
 use tallow_hub::Wanted;
 use tallow_peft::{AdapterFile, FullOptions, LoraOptions, Method, is_adapter};
-use tallow_t5::{Activation, T5};
-use tallow_train::{BatchTokens, Engine, TOKENS_ON_HOST, resident_memory};
+use tallow_t5::{Activation, GenerationOptions, T5};
+use tallow_train::{BatchTokens, Engine, TOKENS_ON_HOST};
 
+use self::example::Example;
+use self::memory::Memory;
 use crate::args::InspectArguments;
 use crate::compute::Compute;
 use crate::config::{load, threads};
 use crate::data::{Task, adapt, check_vocabulary, model, task_tokenizer};
+use crate::given::{self, Misuse};
 use crate::hub;
 use crate::progress::{self, count, size};
 use crate::run::RunFolder;
@@ -24,6 +30,9 @@ struct Report {
     adapter: Option<AdapterReport>,
     /// What training takes: of a config its own method, else some that there are.
     training: Vec<TrainingReport>,
+    /// What generating for prompts takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<GenerationReport>,
 }
 
 #[derive(Serialize)]
@@ -53,14 +62,21 @@ pub struct TrainingReport {
     pub share: f64,
     /// What is trained, in f32 on disk.
     bytes_on_disk: usize,
-    weights_bytes: u64,
-    trained_bytes: u64,
-    activation_bytes: u64,
-    /// The most that the process, or the device, takes at a time.
-    pub peak_bytes: u64,
+    /// Of LoRA.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    example: Option<Example>,
+    pub memory: Vec<Memory>,
+}
+
+#[derive(Serialize)]
+struct GenerationReport {
+    /// For which prompts.
+    rows: String,
+    memory: Vec<Memory>,
 }
 
 pub fn run(arguments: &InspectArguments) -> Result<()> {
+    given::model("--model", arguments.model.as_deref())?;
     let found = hub::local(&arguments.path, Wanted::ModelOrAdapter)?;
     let path = found.as_ref();
     let report = if path.is_file() {
@@ -74,18 +90,14 @@ pub fn run(arguments: &InspectArguments) -> Result<()> {
         let base = model(path, &Device::Cpu, DType::F32)?;
         let lora = Method::Lora(LoraOptions::default());
         let methods = [lora, Method::Full(FullOptions {})];
-        Report {
-            training: supposed(arguments, &base, &methods)?,
-            model: Some(describe(&arguments.path, &base)?),
-            adapter: None,
-        }
+        Report { model: Some(describe(&arguments.path, &base)?), ..supposed(arguments, &base, &methods)? }
     } else if path.is_dir() {
-        bail!(
+        bail!(Misuse(format!(
             "{}: neither a model (config.json), an adapter (adapter_config.json) nor a run (config.toml)",
             path.display()
-        )
+        )))
     } else {
-        bail!("{}: no such file or folder{}", path.display(), hub::meant(path))
+        bail!(Misuse(format!("{}: no such file or folder{}", path.display(), hub::meant(path))))
     };
     progress::print(&if arguments.json { serde_json::to_string(&report)? } else { table(&report) })
 }
@@ -106,10 +118,24 @@ fn of_config(arguments: &InspectArguments, file: &Path) -> Result<Report> {
     let batches = options.batches(lengths.clone(), config.seed)?;
     let count = options.total_batches(&batches);
     let rows = format!("the heaviest of {count} batches");
-    let batches =
-        batches.from_step(0).take(count).map(|(_, rows)| rows.iter().map(|&row| lengths[row]).collect());
-    let training = foresee(&compute.engine, &base, &config.method, batches, rows)?;
-    Ok(Report { model: Some(describe(&config.model.path, &base)?), adapter: None, training: vec![training] })
+    let batches = batches.from_step(0).take(count);
+    let batches: Vec<Vec<_>> =
+        batches.map(|(_, rows)| rows.iter().map(|&row| lengths[row]).collect()).collect();
+    let training = foresee(&compute.engine, &base, &config.method, &batches, rows)?;
+    let prompts: Vec<&str> = task.held_out.iter().map(|row| row.prompt.as_str()).collect();
+    let encoded = tokenizer.encode_batch(&prompts, config.task().max_source_tokens)?;
+    let sources: Vec<usize> = encoded.iter().map(|source| source.ids.len()).collect();
+    let (options, most) = (&config.evaluation.generation, config.evaluation.batch_size);
+    let generation = sources.iter().max().map(|longest| GenerationReport {
+        rows: format!(
+            "{} held-out rows, {most} at a time on a thread, the longest of {longest} tokens, {} new ones",
+            sources.len(),
+            options.max_new_tokens
+        ),
+        memory: memory::generation(&compute.engine, &base, &sources, options, most),
+    });
+    let model = Some(describe(&config.model.path, &base)?);
+    Ok(Report { model, training: vec![training], generation, ..Report::default() })
 }
 
 fn of_adapter(arguments: &InspectArguments, folder: &Path) -> Result<Report> {
@@ -133,42 +159,49 @@ fn of_adapter(arguments: &InspectArguments, folder: &Path) -> Result<Report> {
     let base = model(path, &Device::Cpu, DType::F32)?;
     // Refuses one that is not of this base.
     adapt(base.clone(), folder)?;
-    Ok(Report {
-        model: Some(describe(path, &base)?),
-        adapter: Some(adapter),
-        training: supposed(arguments, &base, &[file.method])?,
-    })
+    let model = Some(describe(path, &base)?);
+    Ok(Report { model, adapter: Some(adapter), ..supposed(arguments, &base, &[file.method])? })
 }
 
-/// Training over a batch as the arguments have it.
-fn supposed(arguments: &InspectArguments, base: &T5, methods: &[Method]) -> Result<Vec<TrainingReport>> {
+/// Training over a batch as the arguments have it, and generation for its prompts.
+fn supposed(arguments: &InspectArguments, base: &T5, methods: &[Method]) -> Result<Report> {
     let InspectArguments { batch_size, source_tokens, target_tokens, .. } = *arguments;
     let engine = Engine::cpu(threads(arguments.threads));
+    let batches = [vec![(source_tokens, target_tokens); batch_size]];
     let rows = format!("{batch_size} rows of {source_tokens} and {target_tokens} tokens");
-    let batch = || std::iter::once(vec![(source_tokens, target_tokens); batch_size]);
-    methods.iter().map(|method| foresee(&engine, base, method, batch(), rows.clone())).collect()
+    let training = methods.iter().map(|method| foresee(&engine, base, method, &batches, rows.clone()));
+    let options = GenerationOptions { max_new_tokens: target_tokens, ..Default::default() };
+    let generation = GenerationReport {
+        rows: format!("{batch_size} prompts of {source_tokens} tokens, {target_tokens} new ones"),
+        memory: memory::generation(&engine, base, &vec![source_tokens; batch_size], &options, batch_size),
+    };
+    Ok(Report {
+        training: training.collect::<Result<_>>()?,
+        generation: Some(generation),
+        ..Report::default()
+    })
 }
 
 pub fn foresee(
     engine: &Engine,
     base: &T5,
     method: &Method,
-    batches: impl Iterator<Item = Vec<(usize, usize)>>,
+    batches: &[Vec<(usize, usize)>],
     rows: String,
 ) -> Result<TrainingReport> {
-    let memory = engine.training_memory(base, method, batches)?;
-    // What the process has by now, its rows included, it will have then.
-    let resident = if base.device().is_cpu() { resident_memory().unwrap_or_default() } else { 0 };
+    let (trainable, memory) = memory::training(engine, base, method, batches)?;
+    let example = match method {
+        Method::Lora(options) => Example::largest(base, options)?,
+        Method::Full(_) => None,
+    };
     Ok(TrainingReport {
         method: name(method),
         rows,
-        trainable: memory.trainable,
-        share: memory.trainable as f64 / base.parameters() as f64,
-        bytes_on_disk: 4 * memory.trainable,
-        weights_bytes: memory.weights as u64,
-        trained_bytes: memory.trained as u64,
-        activation_bytes: memory.activations as u64,
-        peak_bytes: (resident as f64 + memory.total()) as u64,
+        trainable,
+        share: trainable as f64 / base.parameters() as f64,
+        bytes_on_disk: 4 * trainable,
+        example,
+        memory,
     })
 }
 
@@ -241,20 +274,15 @@ fn table(report: &Report) -> String {
         let (trainable, share) = (count(training.trainable), 100.0 * training.share);
         let on_disk = size(training.bytes_on_disk as u64);
         line("", format!("{trainable} parameters trained, {share:.2}% of the model, {on_disk} on disk"));
-        line(
-            "",
-            format!(
-                "about {} of memory: {}trained and its moments {}, activations {}",
-                size(training.peak_bytes),
-                // With every weight trained there are no others.
-                match training.weights_bytes {
-                    0 => String::new(),
-                    bytes => format!("weights {}, ", size(bytes)),
-                },
-                size(training.trained_bytes),
-                size(training.activation_bytes),
-            ),
-        );
+        training.example.iter().for_each(|example| line("", example.to_string()));
+        training.memory.iter().for_each(|memory| line("", memory::line(memory)));
+    }
+    if let Some(generation) = &report.generation {
+        line("generation", generation.rows.clone());
+        generation.memory.iter().for_each(|memory| line("", memory::line(memory)));
+    }
+    if !report.training.is_empty() {
+        line("", "* by the same formulas, not measured".to_owned());
     }
     lines.join("\n")
 }

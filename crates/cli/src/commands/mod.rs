@@ -6,5 +6,6 @@ pub mod evaluate;
 pub mod export;
 pub mod generate;
 pub mod inspect;
+pub mod shell;
 pub mod train;
 pub mod validate;

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tallow_data::{Example, Tokenizer};
@@ -13,7 +15,7 @@ use crate::compute::Compute;
 use crate::config::{Config, load};
 use crate::data::{Task, check_vocabulary, model, task_tokenizer, trained};
 use crate::hub;
-use crate::progress::{self, Bar, say};
+use crate::progress::{self, Bar, detail, say};
 use crate::run::{Interrupt, Interrupted, RunFolder, write};
 
 /// What evaluation.json holds.
@@ -27,14 +29,29 @@ struct Figures {
     after: Option<Evaluation>,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    /// The run's folder.
+    run: &'a Path,
+    /// What was trained: an adapter's folder, or a model's.
+    trained: &'a Path,
+    #[serde(flatten)]
+    figures: &'a Figures,
+}
+
 pub fn run(arguments: &TrainArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
     let folder = RunFolder::find(&config, arguments.resume)?;
     let compute = Compute::open(&config.compute(), config.threads())?;
+    detail(|| format!("read the config; {}", compute.kernels()));
     let tokenizer = task_tokenizer(&config)?;
+    detail(|| format!("read the tokenizer of {} tokens", tokenizer.vocabulary_size()));
     let task = Task::load(&config, &tokenizer, &say)?;
+    detail(|| format!("read and tokenised the rows, {} of them to train on", task.train.len()));
     let base = model(&config.model.path, compute.device(), compute.loads_in(&config.method))?;
     check_vocabulary(&tokenizer, &config.model, &base)?;
+    detail(|| format!("loaded the model of {} parameters", base.parameters()));
     let mut adapted = inject(base.clone(), &config.method, Initial::Seed(config.seed), compute.dtype)?;
     let engine = &compute.engine;
     let (trainable, all) = (adapted.parameters.trainable(), base.parameters());
@@ -52,6 +69,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         let rows = &task.held_out[..before_rows];
         let (_, evaluation) = measure(&config, engine, &base, &tokenizer, rows, "before training")?;
         figures.before = Some(evaluation);
+        detail(|| format!("measured {before_rows} rows before training"));
         write_figures(&folder, &figures)?;
     }
     drop(base);
@@ -77,7 +95,7 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         }
     };
     if task.held_out.is_empty() {
-        return Ok(());
+        return result(arguments, &folder, &place, &figures);
     }
     let rows = &task.held_out;
     let (found, evaluation) = measure(&config, engine, &model, &tokenizer, rows, "after training")?;
@@ -88,6 +106,19 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
     figures.after = Some(evaluation);
     write_figures(&folder, &figures)?;
     write(&folder.predictions(), &lines(&found)?)?;
+    detail(|| format!("measured {} rows after training", found.len()));
+    result(arguments, &folder, &place, &figures)
+}
+
+/// Prints what the run came to.
+fn result(arguments: &TrainArguments, folder: &RunFolder, trained: &Path, figures: &Figures) -> Result<()> {
+    if arguments.json {
+        let result = Report { run: folder.path(), trained, figures };
+        return progress::print(&serde_json::to_string(&result)?);
+    }
+    if figures.after.is_none() {
+        return Ok(());
+    }
     let columns =
         [("before", &figures.before), ("after", &figures.after_same_rows), ("after", &figures.after)];
     let columns: Vec<(&str, &Evaluation)> =
@@ -119,6 +150,8 @@ fn train(
     if let Some(start) = &start {
         say(&format!("resuming after step {}", start.progress.step));
         warn_of_machine(start, engine);
+        // What cannot be gone on with stays as it is, the metrics behind it too.
+        start.check(&adapted.parameters)?;
     }
     let done = start.as_ref().map_or(0, |start| start.progress.step);
     let mut observers: Vec<Box<dyn Observer>> =
@@ -204,7 +237,8 @@ fn read_figures(folder: &RunFolder) -> Result<Figures> {
         return Ok(Figures::default());
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{}: not valid", path.display()))
+    serde_json::from_str(&text)
+        .with_context(|| format!("{}: broken: remove it to measure anew", path.display()))
 }
 
 fn write_figures(folder: &RunFolder, figures: &Figures) -> Result<()> {

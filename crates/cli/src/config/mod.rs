@@ -1,9 +1,14 @@
 //! The config file of a run.
 
+mod check;
 mod compute;
+mod files;
 mod load;
+mod overrides;
 mod problems;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,9 +21,12 @@ use tallow_t5::GenerationOptions;
 use tallow_train::{Scores, TrainingOptions};
 
 pub use compute::{ComputeOptions, KernelChoice, Place, Precision};
-pub use load::{load, read};
+pub use files::{Reads, file_problem, model_problem, rows_problem};
+pub use load::{load, load_reading, read};
 pub use problems::{Invalid, Problem, Problems};
 pub use template::TemplateChoice;
+
+pub use crate::cores::threads;
 
 /// One run, as its TOML file describes it. Paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,15 +162,6 @@ fn default_source_tokens() -> usize {
 
 fn default_target_tokens() -> usize {
     128
-}
-
-/// The threads to use where so many were asked for; 0 takes one for each core that the process may use. Two on one core
-/// would share its vector units, which one alone keeps busy.
-pub fn threads(asked: usize) -> usize {
-    match asked {
-        0 => num_cpus::get_physical().min(num_cpus::get()),
-        threads => threads,
-    }
 }
 
 /// More threads than any machine has cores are a slip.

@@ -20,8 +20,10 @@ pub struct Problem {
 /// Where a setting comes from.
 #[derive(Debug)]
 pub enum Given {
-    /// Nowhere: it is missing, or not a config's.
+    /// Nowhere: it is missing.
     None,
+    /// Not by a config.
+    Elsewhere,
     /// This line of the config.
     Line(usize),
     /// This argument of the command.
@@ -39,6 +41,7 @@ impl Problem {
         let key = if self.key.is_empty() { String::new() } else { format!(": {}", self.key) };
         match &self.given {
             Given::None => format!("{of}{key}"),
+            Given::Elsewhere => self.key.clone(),
             Given::Line(line) => format!("{of}:{line}{key}"),
             // What it sets is not named twice.
             Given::Override(text) if text.split('=').next().map(str::trim) == Some(&self.key) => {
@@ -67,7 +70,8 @@ impl Problems {
         if found.is_empty() {
             return Ok(());
         }
-        let problem = |(key, what): (&str, String)| Problem { given: Given::None, key: key.to_owned(), what };
+        let problem =
+            |(key, what): (&str, String)| Problem { given: Given::Elsewhere, key: key.to_owned(), what };
         Err(Self { of: of.to_owned(), found: found.into_iter().map(problem).collect() })
     }
 }

@@ -12,7 +12,7 @@ use self::findings::{Finding, Findings, Level};
 use crate::args::ValidateArguments;
 use crate::commands::inspect::{TrainingReport, foresee};
 use crate::compute::Compute;
-use crate::config::{Config, Invalid, read};
+use crate::config::{Config, Invalid, Problems, Reads, read};
 use crate::data::{TRAINING, check_vocabulary, model, task_tokenizer};
 use crate::progress::{self, count, size};
 use crate::run::RunFolder;
@@ -34,7 +34,9 @@ struct Report {
 #[derive(Serialize)]
 struct Plan {
     #[serde(flatten)]
-    memory: TrainingReport,
+    foreseen: TrainingReport,
+    /// The most memory that is taken at a time.
+    peak_bytes: u64,
     parameters: usize,
     steps: usize,
     epochs: f64,
@@ -45,7 +47,7 @@ struct Plan {
 }
 
 pub fn run(arguments: &ValidateArguments) -> Result<()> {
-    let (config, problems) = read(&arguments.config.config, &arguments.config.overrides)?;
+    let (config, problems) = read(&arguments.config.config, &arguments.config.overrides, Reads::All)?;
     let mut findings = Findings::default();
     findings.problems(&problems.of, &problems.found);
     let mut report = Report {
@@ -56,9 +58,7 @@ pub fn run(arguments: &ValidateArguments) -> Result<()> {
         training: None,
     };
     if let Some(config) = config {
-        // What stands in for a missing value is not looked at.
-        let whole = |section: &str| problems.found.iter().all(|problem| !problem.is_in(section));
-        look(&config, &whole, &mut findings, &mut report);
+        look(&config, &problems, &mut findings, &mut report);
     }
     findings.0.sort_by_key(|finding| finding.level);
     let errors = findings.count(Level::Error);
@@ -71,7 +71,16 @@ pub fn run(arguments: &ValidateArguments) -> Result<()> {
 }
 
 /// Looks at whatever can be looked at.
-fn look(config: &Config, whole: &dyn Fn(&str) -> bool, findings: &mut Findings, report: &mut Report) {
+fn look(config: &Config, problems: &Problems, findings: &mut Findings, report: &mut Report) {
+    // What is wrong, or stands in for a missing value, is not looked at.
+    let there = |key: &str| problems.found.iter().all(|problem| problem.key != key);
+    let whole = |section: &str| {
+        let of_files = ["task.0.train", "task.0.validation", "task.0.test"];
+        problems
+            .found
+            .iter()
+            .all(|problem| !problem.is_in(section) || of_files.contains(&problem.key.as_str()))
+    };
     if whole("name") && whole("output") {
         let folder = config.folder();
         if RunFolder::is_run(&folder) {
@@ -101,6 +110,10 @@ fn look(config: &Config, whole: &dyn Fn(&str) -> bool, findings: &mut Findings, 
     let mut known = Training::default();
     for (name, rows) in parts(config) {
         let key = format!("task.0.{}", if name == TRAINING { "train" } else { name });
+        // Of a file that is not there, the config's problems say so.
+        if !there(&key) {
+            continue;
+        }
         let survey = rows.and_then(|rows| {
             rows.map(|rows| Survey::of(name, &rows, config, &tokenizer, &mut known)).transpose()
         });
@@ -124,7 +137,7 @@ fn look(config: &Config, whole: &dyn Fn(&str) -> bool, findings: &mut Findings, 
         report.training = kept(findings, "training", plan(config, &compute, base, rows)).flatten();
     }
     if let (Some(plan), Some(memory)) = (&report.training, available_memory()) {
-        let peak = plan.memory.peak_bytes;
+        let peak = plan.peak_bytes;
         if config.compute().device.is_host() && peak > memory {
             let (peak, memory) = (size(peak), size(memory));
             let what = format!(
@@ -156,7 +169,10 @@ fn plan(config: &Config, compute: &Compute, mut base: T5, rows: &Survey) -> Resu
         batches.map(|(_, batch)| batch.iter().map(|&row| rows.tokens[row]).collect::<Vec<_>>())
     };
     let heaviest = format!("the heaviest of {} batches", options.total_batches(&batches));
-    let memory = foresee(&compute.engine, &base, &config.method, all(), heaviest)?;
+    let foreseen = foresee(&compute.engine, &base, &config.method, &all().collect::<Vec<_>>(), heaviest)?;
+    let dtype = compute.loads_in(&config.method).as_str();
+    let peak_bytes =
+        foreseen.memory.iter().find(|memory| memory.dtype == dtype).map_or(0, |memory| memory.peak_bytes);
     let (mut trained, mut tokens, mut operations) = (0, 0, 0.0);
     for (source, target) in all().flatten() {
         trained += 1;
@@ -166,14 +182,8 @@ fn plan(config: &Config, compute: &Compute, mut base: T5, rows: &Survey) -> Resu
     let Some(first) = all().next() else { return Ok(None) };
     let each = time::seconds_per_operation(&compute.engine, &base, config, &first)?;
     let epochs = trained as f64 / rows.rows as f64;
-    Ok(Some(Plan {
-        memory,
-        parameters: base.parameters(),
-        steps,
-        epochs,
-        tokens,
-        seconds: each * operations,
-    }))
+    let (parameters, seconds) = (base.parameters(), each * operations);
+    Ok(Some(Plan { foreseen, peak_bytes, parameters, steps, epochs, tokens, seconds }))
 }
 
 /// The memory that can be had without swapping, in bytes, where the system tells.
@@ -206,7 +216,7 @@ fn text(report: &Report) -> String {
         line(if index == 0 { "rows" } else { "" }, format!("{}: {}, {tokens}", part.name, count(part.rows)));
     }
     if let Some(plan) = &report.training {
-        let TrainingReport { method, trainable, share, peak_bytes, .. } = &plan.memory;
+        let TrainingReport { method, trainable, share, .. } = &plan.foreseen;
         let (trainable, share) = (count(*trainable), 100.0 * share);
         line(
             "method",
@@ -214,7 +224,7 @@ fn text(report: &Report) -> String {
         );
         let (steps, tokens) = (count(plan.steps), count(plan.tokens));
         line("training", format!("{steps} steps, {:.2} epochs, {tokens} tokens", plan.epochs));
-        line("memory", format!("about {}", size(*peak_bytes)));
+        line("memory", format!("about {}", size(plan.peak_bytes)));
         let rate = count((plan.tokens as f64 / plan.seconds) as usize);
         line("time", format!("about {} for the steps, at {rate} tokens/s", duration(plan.seconds)));
     }

@@ -6,8 +6,10 @@ mod commands;
 mod compute;
 mod config;
 mod data;
+mod facts;
 mod progress;
 mod run;
+mod tensorboard;
 #[cfg(feature = "cuda")]
 mod verified;
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Command::Generate(arguments) => commands::generate::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
         Command::Data(command) => commands::data::run(&command),
         Command::Bench(arguments) => commands::bench::run(&arguments),
     };

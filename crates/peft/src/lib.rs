@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod lora;
 mod method;
+mod norms;
 mod target;
 
 pub use adapted::{Adapted, Initial, inject};

@@ -6,4 +6,5 @@ pub mod evaluate;
 pub mod export;
 pub mod generate;
 pub mod inspect;
+pub mod report;
 pub mod train;

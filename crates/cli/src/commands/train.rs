@@ -2,18 +2,22 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tallow_data::{Example, Tokenizer};
 use tallow_peft::{Adapted, Initial, inject};
+use tallow_report::Run;
 use tallow_t5::T5;
 use tallow_train::{
     Answer, BatchTokens, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Progress, Trainer,
     answers, largest_batch, score,
 };
 
+use super::report;
 use crate::args::TrainArguments;
 use crate::compute::Compute;
 use crate::config::{Config, load};
 use crate::data::{Task, check_vocabulary, model, tokenizer, trained};
+use crate::facts::Session;
 use crate::progress::{self, Bar, say};
 use crate::run::{Interrupt, Interrupted, RunFolder, write};
+use crate::tensorboard::Board;
 
 /// What evaluation.json holds.
 #[derive(Default, Serialize, Deserialize)]
@@ -26,12 +30,44 @@ struct Figures {
     after: Option<Evaluation>,
 }
 
+impl Figures {
+    /// Those that there are, by their names.
+    fn named(&self) -> Vec<(&'static str, &Evaluation)> {
+        let named =
+            [("before", &self.before), ("after_same_rows", &self.after_same_rows), ("after", &self.after)];
+        named.into_iter().filter_map(|(name, figures)| Some((name, figures.as_ref()?))).collect()
+    }
+
+    /// The same as a table has them.
+    fn columns(&self) -> Vec<(&'static str, &Evaluation)> {
+        let column = |(name, figures)| (if name == "before" { name } else { "after" }, figures);
+        self.named().into_iter().map(column).collect()
+    }
+}
+
 pub fn run(arguments: &TrainArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
     let folder = RunFolder::find(&config, arguments.resume)?;
-    let compute = Compute::open(&config.compute(), config.threads())?;
+    let result = train_and_measure(arguments, &config, &folder);
+    // A run that was stopped has a report too.
+    if folder.has_steps() {
+        report::refresh(&folder);
+    }
+    match result? {
+        Some(figures) => progress::print(&progress::table(&figures.columns())),
+        None => Ok(()),
+    }
+}
+
+/// Gives the figures, if there are rows to measure on.
+fn train_and_measure(
+    arguments: &TrainArguments,
+    config: &Config,
+    folder: &RunFolder,
+) -> Result<Option<Figures>> {
+    let compute = Compute::open(config.compute(), config.threads())?;
     let tokenizer = tokenizer(&config.model)?;
-    let task = Task::load(&config, &tokenizer, &say)?;
+    let task = Task::load(config, &tokenizer, &say)?;
     let base = model(&config.model.path, compute.device(), compute.loads_in(&config.method))?;
     check_vocabulary(&tokenizer, &config.model, &base)?;
     let mut adapted = inject(base.clone(), &config.method, Initial::Seed(config.seed), compute.dtype)?;
@@ -43,27 +79,40 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         compute.describe()
     ));
 
-    let _begun = if arguments.resume { None } else { Some(folder.make(&config)?) };
-    let interrupt = Interrupt::install(&folder)?;
-    let mut figures = read_figures(&folder)?;
+    let _begun = if arguments.resume { None } else { Some(folder.make(config)?) };
+    let interrupt = Interrupt::install(folder)?;
+    let mut figures = read_figures(folder)?;
     let rows = first(&task.held_out, config.evaluation.rows).len();
     let before_rows = config.evaluation.before_rows.min(rows);
     if before_rows > 0 && figures.before.is_none() {
         let rows = &task.held_out[..before_rows];
-        let (_, evaluation) = measure(&config, engine, &base, &tokenizer, rows, "before training")?;
+        let (found, evaluation) = measure(config, engine, &base, &tokenizer, rows, "before training")?;
         figures.before = Some(evaluation);
-        write_figures(&folder, &figures)?;
+        write(&folder.predictions_before(), &lines(&found)?)?;
+        write_figures(folder, &figures)?;
     }
+    let place = folder.trained(config);
+    let is_trained = arguments.resume && place.is_dir();
+    let start = if is_trained { None } else { folder.checkpoints().newest()? };
+    let done = start.as_ref().map_or(0, |start| start.progress.step);
+    let _session = match is_trained {
+        true => None,
+        false => Some(Session::begin(folder, config, &compute, &base, trainable, done)?),
+    };
     drop(base);
 
-    let place = folder.trained(&config);
-    let model = match arguments.resume && place.is_dir() {
+    let mut board = Board::new(folder, config);
+    let model = match is_trained {
         true => {
             say(&format!("{} is trained already", place.display()));
-            trained(&config, &place, &compute)?
+            trained(config, &place, &compute)?
         }
         false => {
-            let best = train(&mut adapted, &config, engine, &task, &folder, &interrupt)?;
+            board.begin(done)?;
+            if let (0, Some(before)) = (done, &figures.before) {
+                board.evaluation("before", 0, before)?;
+            }
+            let best = train(&mut adapted, config, engine, &task, folder, &interrupt, start, &mut board)?;
             adapted.save(&place, &config.model.path, config.model.tokenizer.as_deref())?;
             match best {
                 Some(step) => say(&format!(
@@ -72,30 +121,36 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
                 )),
                 None => say(&format!("wrote {}", place.display())),
             }
-            interrupt.check(|| stopped("the training", &folder))?;
+            // Measuring may take long, and be interrupted.
+            report::refresh(folder);
+            interrupt.check(|| stopped("the training", folder))?;
             adapted.model
         }
     };
     if task.held_out.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
+    let is_new = figures.after.is_none();
     let rows = &task.held_out[..rows];
-    let (found, evaluation) = measure(&config, engine, &model, &tokenizer, rows, "after training")?;
+    let (found, evaluation) = measure(config, engine, &model, &tokenizer, rows, "after training")?;
     figures.after_same_rows = match before_rows > 0 && before_rows < found.len() {
         true => Some(score(&found[..before_rows], &config.evaluation.scores)?),
         false => None,
     };
     figures.after = Some(evaluation);
-    write_figures(&folder, &figures)?;
+    write_figures(folder, &figures)?;
     write(&folder.predictions(), &lines(&found)?)?;
-    let columns =
-        [("before", &figures.before), ("after", &figures.after_same_rows), ("after", &figures.after)];
-    let columns: Vec<(&str, &Evaluation)> =
-        columns.into_iter().filter_map(|(name, figures)| Some((name, figures.as_ref()?))).collect();
-    progress::print(&progress::table(&columns))
+    if is_new {
+        let step = Run::read(folder.path(), Vec::new())?.last_step();
+        board.begin(step)?;
+        for (name, evaluation) in figures.named().into_iter().filter(|(name, _)| *name != "before") {
+            board.evaluation(name, step, evaluation)?;
+        }
+    }
+    Ok(Some(figures))
 }
 
-/// Trains from the run's newest checkpoint, or from the beginning; gives the step whose state is left, if it was
+/// Trains from `start`, or from the beginning; gives the step whose state is left, if it was
 /// chosen by the validation loss.
 fn train(
     adapted: &mut Adapted,
@@ -104,9 +159,9 @@ fn train(
     task: &Task,
     folder: &RunFolder,
     interrupt: &Interrupt,
+    start: Option<Checkpoint>,
+    board: &mut Board,
 ) -> Result<Option<usize>> {
-    let checkpoints = folder.checkpoints();
-    let start = checkpoints.newest()?;
     let mut options = config.training.clone();
     if options.batch().is_none() {
         let tokens = match start.as_ref().and_then(|start| start.progress.batch_tokens) {
@@ -121,8 +176,9 @@ fn train(
         warn_of_machine(start, engine);
     }
     let done = start.as_ref().map_or(0, |start| start.progress.step);
-    let mut observers: Vec<Box<dyn Observer>> =
-        vec![Box::new(MetricsLog::open(&folder.metrics(), done)?), Box::new(Bar::new(done))];
+    let log = MetricsLog::open(&folder.metrics(), done)?;
+    let mut observers: Vec<Box<dyn Observer + '_>> =
+        vec![Box::new(log), Box::new(board), Box::new(Bar::new(done))];
     interrupt.training(true);
     let outcome = Trainer {
         adapted,
@@ -132,7 +188,7 @@ fn train(
         rows: &task.train.samples,
         origin: &|row| task.train.examples[row].origin.to_string(),
         validation: first(&task.validation.samples, options.validation_rows),
-        checkpoints: Some(checkpoints),
+        checkpoints: Some(folder.checkpoints()),
         stop: &interrupt.stop,
     }
     .run(start.as_ref(), &mut observers)?;

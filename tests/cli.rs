@@ -8,5 +8,7 @@ mod data;
 mod harness;
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/report.rs"]
+mod report;
 #[path = "cli/training.rs"]
 mod training;

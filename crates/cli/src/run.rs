@@ -180,7 +180,8 @@ impl Drop for Begun {
             return;
         }
         let folder = &self.folder;
-        let files = [folder.config(), folder.evaluation(), folder.predictions_before(), folder.facts(), metrics];
+        let files =
+            [folder.config(), folder.evaluation(), folder.predictions_before(), folder.facts(), metrics];
         for file in files.into_iter().chain(folder.events()) {
             let _ = std::fs::remove_file(file);
         }

@@ -60,7 +60,8 @@ impl AdapterFile {
 
     /// The adapted layers, in order.
     pub(crate) fn layers(&self) -> Vec<String> {
-        let mut layers: Vec<String> = self.tensors.shapes().filter_map(|(name, _)| crate::lora::layer(name)).collect();
+        let mut layers: Vec<String> =
+            self.tensors.shapes().filter_map(|(name, _)| crate::lora::layer(name)).collect();
         layers.dedup();
         layers
     }

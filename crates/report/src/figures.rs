@@ -102,7 +102,7 @@ impl Curve {
             Self::LearningRate => Some(step.learning_rate),
             Self::GradNorm => Some(step.grad_norm),
             Self::TokensPerSecond => Some(step.tokens_per_second()),
-            Self::Memory => step.peak_memory.map(|bytes| bytes as f64 / 1e9),
+            Self::Memory => step.peak_memory.map(|bytes| bytes as f64),
         }
     }
 }

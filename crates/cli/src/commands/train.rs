@@ -65,7 +65,7 @@ fn train_and_measure(
     config: &Config,
     folder: &RunFolder,
 ) -> Result<Option<Figures>> {
-    let compute = Compute::open(config.compute(), config.threads())?;
+    let compute = Compute::open(&config.compute(), config.threads())?;
     let tokenizer = tokenizer(&config.model)?;
     let task = Task::load(config, &tokenizer, &say)?;
     let base = model(&config.model.path, compute.device(), compute.loads_in(&config.method))?;
@@ -81,6 +81,14 @@ fn train_and_measure(
 
     let _begun = if arguments.resume { None } else { Some(folder.make(config)?) };
     let interrupt = Interrupt::install(folder)?;
+    let place = folder.trained(config);
+    let is_trained = arguments.resume && place.is_dir();
+    let start = if is_trained { None } else { folder.checkpoints().newest()? };
+    let done = start.as_ref().map_or(0, |start| start.progress.step);
+    let _session = match is_trained {
+        true => None,
+        false => Some(Session::begin(folder, config, &compute, &base, trainable, done)?),
+    };
     let mut figures = read_figures(folder)?;
     let rows = first(&task.held_out, config.evaluation.rows).len();
     let before_rows = config.evaluation.before_rows.min(rows);
@@ -91,14 +99,6 @@ fn train_and_measure(
         write(&folder.predictions_before(), &lines(&found)?)?;
         write_figures(folder, &figures)?;
     }
-    let place = folder.trained(config);
-    let is_trained = arguments.resume && place.is_dir();
-    let start = if is_trained { None } else { folder.checkpoints().newest()? };
-    let done = start.as_ref().map_or(0, |start| start.progress.step);
-    let _session = match is_trained {
-        true => None,
-        false => Some(Session::begin(folder, config, &compute, &base, trainable, done)?),
-    };
     drop(base);
 
     let mut board = Board::new(folder, config);
@@ -112,7 +112,7 @@ fn train_and_measure(
             if let (0, Some(before)) = (done, &figures.before) {
                 board.evaluation("before", 0, before)?;
             }
-            let best = train(&mut adapted, config, engine, &task, folder, &interrupt, start, &mut board)?;
+            let best = train(&mut adapted, config, engine, &task, folder, start, (&interrupt, &mut board))?;
             adapted.save(&place, &config.model.path, config.model.tokenizer.as_deref())?;
             match best {
                 Some(step) => say(&format!(
@@ -140,14 +140,18 @@ fn train_and_measure(
     figures.after = Some(evaluation);
     write_figures(folder, &figures)?;
     write(&folder.predictions(), &lines(&found)?)?;
-    if is_new {
-        let step = Run::read(folder.path(), Vec::new())?.last_step();
-        board.begin(step)?;
-        for (name, evaluation) in figures.named().into_iter().filter(|(name, _)| *name != "before") {
-            board.evaluation(name, step, evaluation)?;
-        }
+    if is_new && let Err(error) = show(&figures, folder, &mut board) {
+        say(&format!("no scores for TensorBoard: {error:#}"));
     }
     Ok(Some(figures))
+}
+
+/// Gives the scores after training to TensorBoard.
+fn show(figures: &Figures, folder: &RunFolder, board: &mut Board) -> Result<()> {
+    let step = Run::read(folder.path(), Vec::new())?.last_step();
+    board.begin(step)?;
+    let after = figures.named().into_iter().filter(|(name, _)| *name != "before");
+    after.into_iter().try_for_each(|(name, evaluation)| board.evaluation(name, step, evaluation))
 }
 
 /// Trains from `start`, or from the beginning; gives the step whose state is left, if it was
@@ -158,9 +162,8 @@ fn train(
     engine: &Engine,
     task: &Task,
     folder: &RunFolder,
-    interrupt: &Interrupt,
     start: Option<Checkpoint>,
-    board: &mut Board,
+    (interrupt, board): (&Interrupt, &mut Board),
 ) -> Result<Option<usize>> {
     let mut options = config.training.clone();
     if options.batch().is_none() {

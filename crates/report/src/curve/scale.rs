@@ -99,7 +99,10 @@ mod tests {
         assert_eq!(labels(&Scale::steps(1.0)), ["0", "1"]);
         assert_eq!(labels(&Scale::steps(3.0)), ["0", "1", "2", "3"]);
         assert_eq!(labels(&Scale::steps(456.0)), ["0", "100", "200", "300", "400"]);
-        assert_eq!(labels(&Scale::steps(100_000.0)), ["0", "20,000", "40,000", "60,000", "80,000", "100,000"]);
+        assert_eq!(
+            labels(&Scale::steps(100_000.0)),
+            ["0", "20,000", "40,000", "60,000", "80,000", "100,000"]
+        );
     }
 
     #[test]
@@ -108,7 +111,10 @@ mod tests {
         assert_eq!(labels(&scale), ["1", "2", "3", "4", "5"]);
         assert_eq!(scale.place(3.0), 0.5);
         assert_eq!(labels(&Scale::values([0.0, 0.005], true)), ["0.000", "0.002", "0.004", "0.006"]);
-        assert_eq!(labels(&Scale::values([9_000.0, 15_300.0], true)), ["0", "5,000", "10,000", "15,000", "20,000"]);
+        assert_eq!(
+            labels(&Scale::values([9_000.0, 15_300.0], true)),
+            ["0", "5,000", "10,000", "15,000", "20,000"]
+        );
         assert_eq!(labels(&Scale::values([-0.3, 0.1], false)), ["−0.3", "−0.2", "−0.1", "0.0", "0.1"]);
         assert_eq!(labels(&Scale::values([0.0, 3e-6], true)), ["0", "1e-6", "2e-6", "3e-6"]);
     }

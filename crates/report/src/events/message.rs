@@ -175,7 +175,8 @@ pub(super) mod tests {
     fn bytes_are_as_protobuf_writes_them() {
         // From tensorboard's event_pb2: Event(wall_time=1.5, step=300, summary=Summary(value=[Summary.Value(tag="a",
         // simple_value=2.5)])).SerializeToString().
-        let expected = b"\x09\x00\x00\x00\x00\x00\x00\xf8\x3f\x10\xac\x02\x2a\x0a\x0a\x08\x0a\x01a\x15\x00\x00\x20\x40";
+        let expected =
+            b"\x09\x00\x00\x00\x00\x00\x00\xf8\x3f\x10\xac\x02\x2a\x0a\x0a\x08\x0a\x01a\x15\x00\x00\x20\x40";
         assert_eq!(Event::scalars(1.5, 300, &[("a".to_owned(), 2.5)]).bytes(), expected);
     }
 }

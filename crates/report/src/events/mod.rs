@@ -62,7 +62,8 @@ fn last_second(folder: &Path) -> Result<Option<u64>> {
     let mut last = None;
     for entry in std::fs::read_dir(folder).map_err(Error::file(folder))? {
         let name = entry.map_err(Error::file(folder))?.file_name();
-        let second = name.to_str().and_then(|name| name.strip_prefix(EVENTS)?.split('.').next()?.parse().ok());
+        let second =
+            name.to_str().and_then(|name| name.strip_prefix(EVENTS)?.split('.').next()?.parse().ok());
         last = last.max(second);
     }
     Ok(last)

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::html::Text;
-use crate::curve::{Point, Scale, short};
+use crate::curve::{Point, Scale, count, short};
 
 /// How a line is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) struct Line<'a> {
 pub(super) struct Chart<'a> {
     pub title: &'a str,
     pub unit: &'a str,
+    /// What values are divided by, to be of that unit.
+    pub per: f64,
     pub lines: Vec<Line<'a>>,
     pub from_zero: bool,
 }
@@ -45,7 +47,7 @@ impl Chart<'_> {
         let points = || self.lines.iter().flat_map(|line| line.points);
         let Some(last) = points().map(|point| point.0).reduce(f64::max) else { return String::new() };
         let x = Scale::steps(last);
-        let y = Scale::values(points().map(|point| point.1), self.from_zero);
+        let y = Scale::values(points().map(|point| point.1 / self.per), self.from_zero);
         let (mut grid, mut labels, mut paths) = (String::new(), String::new(), String::new());
         for tick in &y.ticks {
             let at = 1.0 - y.place(*tick);
@@ -60,12 +62,14 @@ impl Chart<'_> {
         }
         for tick in &x.ticks {
             let at = 100.0 * x.place(*tick);
-            let _ = write!(labels, "<span class=\"x\" style=\"left:{at:.2}%\">{}</span>", Text(x.label(*tick)));
+            let _ =
+                write!(labels, "<span class=\"x\" style=\"left:{at:.2}%\">{}</span>", Text(x.label(*tick)));
         }
         for line in &self.lines {
-            paths.push_str(&line.draw(&x, &y));
+            paths.push_str(&line.draw(&x, &y, self.per));
         }
         let gutter = y.ticks.iter().map(|tick| y.label(*tick).chars().count()).max().unwrap_or(1);
+        let per = self.per;
         let unit = if y.is_log { format!("{}, logarithmic", self.unit) } else { self.unit.to_owned() };
         let data: Vec<(usize, &str, &str)> = self
             .lines
@@ -74,7 +78,7 @@ impl Chart<'_> {
             .collect();
         let data = serde_json::to_string(&data).expect("text is JSON");
         format!(
-            "<figure class=\"chart\" data-last=\"{last}\" data-lines=\"{data}\">\
+            "<figure class=\"chart\" data-last=\"{last}\" data-per=\"{per}\" data-lines=\"{data}\">\
              <figcaption><h3>{title}</h3> <span class=\"unit\">{unit}</span>{legend}</figcaption>\
              <div class=\"plot\" style=\"--gutter:{gutter}ch\">\
              <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{alt}\">\
@@ -90,9 +94,10 @@ impl Chart<'_> {
         )
     }
 
+    /// Empty for one line, so that the charts of a row begin at the same height.
     fn legend(&self) -> String {
         if self.lines.len() < 2 {
-            return String::new();
+            return "<ul class=\"legend\"></ul>".to_owned();
         }
         let mut items = String::new();
         for line in &self.lines {
@@ -105,10 +110,11 @@ impl Chart<'_> {
     fn alternative(&self) -> String {
         let lines = self.lines.iter().filter_map(|line| {
             let ((first, from), (last, to)) = (*line.points.first()?, *line.points.last()?);
-            let (label, from, to) = (&line.label, short(from), short(to));
+            let label = if line.label.is_empty() { String::new() } else { format!("{}: ", line.label) };
+            let (from, to) = (short(from / self.per), short(to / self.per));
             Some(match first == last {
-                true => format!("{label}: {from} at step {first}"),
-                false => format!("{label}: from {from} at step {first} to {to} at step {last}"),
+                true => format!("{label}{from} at step {first}"),
+                false => format!("{label}from {from} at step {first} to {to} at step {last}"),
             })
         });
         format!("{}. {}", self.title, lines.collect::<Vec<_>>().join("; "))
@@ -116,15 +122,14 @@ impl Chart<'_> {
 
     /// What stands below until something is pointed at.
     fn end(&self) -> String {
-        let lines = self.lines.iter().filter(|line| line.pen != Pen::Faint);
-        let ends = lines.filter_map(|line| {
+        let lines = || self.lines.iter().filter(|line| line.pen != Pen::Faint);
+        let last = lines().filter_map(|line| line.points.last()).map(|point| point.0).fold(0.0, f64::max);
+        let ends = lines().filter_map(|line| {
             let (step, value) = line.points.last()?;
-            Some((*step, format!("{} {}", line.label, short(*value))))
+            let at = if *step == last { String::new() } else { format!(" ({})", count(*step as u64)) };
+            Some(format!("{} {}{at}", line.label, short(value / self.per)).trim_start().to_owned())
         });
-        let ends: Vec<(f64, String)> = ends.collect();
-        let last = ends.iter().map(|end| end.0).fold(0.0, f64::max);
-        let texts: Vec<&str> = ends.iter().map(|end| end.1.as_str()).collect();
-        format!("step {last}: {}", texts.join(" · "))
+        format!("step {}: {}", count(last as u64), ends.collect::<Vec<_>>().join(" · "))
     }
 }
 
@@ -138,13 +143,12 @@ impl Line<'_> {
         format!("{pen} c{}", self.colour % COLOURS)
     }
 
-    fn draw(&self, x: &Scale, y: &Scale) -> String {
+    fn draw(&self, x: &Scale, y: &Scale, per: f64) -> String {
         let mut path = String::new();
         let mut dots = String::new();
-        let with_dots =
-            self.points.len() == 1 || (self.pen == Pen::Dots && self.points.len() <= MOST_DOTS);
+        let with_dots = self.points.len() == 1 || (self.pen == Pen::Dots && self.points.len() <= MOST_DOTS);
         for (index, (step, value)) in self.points.iter().enumerate() {
-            let (left, top) = (x.place(*step) * WIDTH, (1.0 - y.place(*value)) * HEIGHT);
+            let (left, top) = (x.place(*step) * WIDTH, (1.0 - y.place(*value / per)) * HEIGHT);
             let command = if index == 0 { 'M' } else { 'L' };
             let _ = write!(path, "{command}{left:.1} {top:.1}");
             if with_dots {
@@ -170,7 +174,7 @@ mod tests {
 
     fn chart(points: &[Point], pen: Pen) -> String {
         let line = Line { label: "a<b".into(), source: (0, "loss".into()), points, colour: 9, pen };
-        Chart { title: "Loss", unit: "nats", lines: vec![line], from_zero: false }.draw()
+        Chart { title: "Loss", unit: "nats", per: 1.0, lines: vec![line], from_zero: false }.draw()
     }
 
     #[test]

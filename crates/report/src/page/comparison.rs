@@ -20,7 +20,8 @@ pub(super) fn body(runs: &[Run]) -> String {
         true => "<p class=\"intro\">In no key.</p>\n".to_owned(),
         false => {
             let row = |(key, values): &(String, Vec<Option<String>>)| {
-                let cells: Vec<String> = values.iter().map(|value| value.clone().unwrap_or_else(|| "–".into())).collect();
+                let cells: Vec<String> =
+                    values.iter().map(|value| value.clone().unwrap_or_else(|| "–".into())).collect();
                 self::row(key, &cells, None)
             };
             table("keys", runs, &differences.iter().map(row).collect::<String>())
@@ -28,10 +29,13 @@ pub(super) fn body(runs: &[Run]) -> String {
     };
     let note = rows_note(runs);
     [
-        format!("<header>\n<p class=\"eyebrow\">Comparison</p>\n<h1>{} runs</h1>\n</header>\n<main>\n", runs.len()),
+        format!(
+            "<header>\n<p class=\"eyebrow\">Comparison</p>\n<h1>{} runs</h1>\n</header>\n<main>\n",
+            runs.len()
+        ),
         section("Figures", &note, &table("figures", runs, &figures(runs))),
         section("Where the configs differ", "", &keys),
-        section("Training", "", &curves::charts(runs)),
+        section("Training", "By step, smoothed where steps differ much.", &curves::charts(runs)),
         "</main>\n".to_owned(),
     ]
     .concat()
@@ -118,7 +122,9 @@ fn figures(runs: &[Run]) -> String {
     found += &measured("time in steps", &seconds, Better::Lower, duration);
     let memory = values(&|run| run.log.peak_memory().map(|most| most as f64));
     found += &measured("memory at most", &memory, Better::Lower, |most| bytes(most as u64));
-    found += &texts("machine", &|run| run.facts.parts.last().map_or_else(String::new, |part| part.machine.clone()));
+    found += &texts("machine", &|run| {
+        run.facts.parts.last().map_or_else(String::new, |part| part.machine.clone())
+    });
     found
 }
 

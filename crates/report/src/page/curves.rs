@@ -21,7 +21,9 @@ pub(super) fn charts(runs: &[Run]) -> String {
             let lines = lines.map(|(i, (run, curves))| validation(&run.label, i, i, curves));
             let lines = lines.filter(|line| !line.points.is_empty()).collect();
             let unit = "nats a target token";
-            found.push_str(&Chart { title: "Validation loss", unit, lines, from_zero: false }.draw());
+            found.push_str(
+                &Chart { title: "Validation loss", unit, per: 1.0, lines, from_zero: false }.draw(),
+            );
         }
     }
     if found.is_empty() { found } else { format!("<div class=\"charts\">\n{found}</div>\n") }
@@ -37,7 +39,7 @@ fn of_one(curve: Curve, curves: &Curves) -> Vec<Line<'_>> {
     };
     let (plain, smoothed) = (curves.plain(curve), curves.smoothed(curve));
     if smoothed.is_empty() {
-        let label = if curve == Curve::Loss { "training" } else { "value" };
+        let label = if curve == Curve::Loss { "training" } else { "" };
         return vec![line(label, curve.key().to_owned(), plain, Pen::Strong)];
     }
     vec![
@@ -71,12 +73,14 @@ fn validation<'a>(label: &str, run: usize, colour: usize, curves: &'a Curves) ->
 }
 
 fn draw(curve: Curve, lines: Vec<Line>) -> String {
-    let (title, unit, from_zero) = match curve {
-        Curve::Loss => ("Loss", "nats a target token", false),
-        Curve::LearningRate => ("Learning rate", "", true),
-        Curve::GradNorm => ("Gradient norm", "before clipping", false),
-        Curve::TokensPerSecond => ("Speed", "tokens a second", true),
-        Curve::Memory => ("Memory", "GB, the most so far", true),
+    let most = lines.iter().flat_map(|line| line.points).map(|point| point.1).fold(0.0, f64::max);
+    let (title, unit, per, from_zero) = match curve {
+        Curve::Loss => ("Loss", "nats a target token", 1.0, false),
+        Curve::LearningRate => ("Learning rate", "", 1.0, true),
+        Curve::GradNorm => ("Gradient norm", "before clipping", 1.0, false),
+        Curve::TokensPerSecond => ("Speed", "tokens a second", 1.0, true),
+        Curve::Memory if most < 1e9 => ("Memory", "MB, the most so far", 1e6, true),
+        Curve::Memory => ("Memory", "GB, the most so far", 1e9, true),
     };
-    Chart { title, unit, lines, from_zero }.draw()
+    Chart { title, unit, per, lines, from_zero }.draw()
 }

@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn text_is_escaped() {
         let text = "</script><b a='\"'>&amp;\u{0}\u{1f}\u{85}\u{fffe}é\n";
-        let expected = "&lt;/script&gt;&lt;b a=&#39;&quot;&#39;&gt;&amp;amp;\u{fffd}\u{fffd}\u{fffd}\u{fffd}é\n";
+        let expected =
+            "&lt;/script&gt;&lt;b a=&#39;&quot;&#39;&gt;&amp;amp;\u{fffd}\u{fffd}\u{fffd}\u{fffd}é\n";
         assert_eq!(Text(text).to_string(), expected);
         assert_eq!(Text(1.5).to_string(), "1.5");
     }

@@ -51,7 +51,8 @@ pub(super) fn maps(norms: &[LayerNorm]) -> String {
     // The encoder comes first, as in the model.
     let mut found: String = stacks.iter().rev().map(|(stack, layers)| map(stack, layers, most)).collect();
     if !others.is_empty() {
-        let _ = write!(found, "<div class=\"wide\"><table class=\"heat\"><tbody>{others}</tbody></table></div>");
+        let _ =
+            write!(found, "<div class=\"wide\"><table class=\"heat\"><tbody>{others}</tbody></table></div>");
     }
     if found.is_empty() { found } else { format!("<div class=\"maps\">\n{found}</div>\n") }
 }
@@ -65,7 +66,8 @@ fn map(stack: &str, layers: &[(Place, f64)], most: f64) -> String {
     }
     // As the model goes through them.
     let order = |column: &(&str, &str)| {
-        let rank = |names: &[&str], name: &str| names.iter().position(|known| *known == name).unwrap_or(names.len());
+        let rank =
+            |names: &[&str], name: &str| names.iter().position(|known| *known == name).unwrap_or(names.len());
         let part = rank(&["SelfAttention", "EncDecAttention", "DenseReluDense"], column.0);
         (part, rank(&["q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo"], column.1))
     };
@@ -105,7 +107,12 @@ fn cell(norm: Option<f64>, most: f64) -> String {
         None => "<td></td>".to_owned(),
         Some(norm) => {
             let share = if most > 0.0 { 100.0 * norm / most } else { 0.0 };
-            format!("<td style=\"--heat:{share:.0}%\">{}</td>", Text(short(norm)))
+            // All to the same decimals, three digits of the largest.
+            let text = match most {
+                1e-3..1e6 => format!("{norm:.*}", (2.0 - most.log10().floor()).max(0.0) as usize),
+                _ => short(norm),
+            };
+            format!("<td style=\"--heat:{share:.0}%\">{text}</td>")
         }
     }
 }
@@ -126,11 +133,14 @@ mod tests {
         let encoder = drawn.find("<caption>encoder").unwrap();
         let decoder = drawn.find("<caption>decoder").unwrap();
         assert!(encoder < decoder);
-        assert!(drawn[..decoder].contains("<tr><th>0</th><td style=\"--heat:50%\">2</td></tr>"), "{drawn}");
-        let rows = "<tr><th>2</th><td style=\"--heat:100%\">4</td><td></td></tr>\n\
-                    <tr><th>10</th><td></td><td style=\"--heat:25%\">1</td></tr>";
+        assert!(
+            drawn[..decoder].contains("<tr><th>0</th><td style=\"--heat:50%\">2.00</td></tr>"),
+            "{drawn}"
+        );
+        let rows = "<tr><th>2</th><td style=\"--heat:100%\">4.00</td><td></td></tr>\n\
+                    <tr><th>10</th><td></td><td style=\"--heat:25%\">1.00</td></tr>";
         assert!(drawn[decoder..].contains(rows), "{drawn}");
-        assert!(drawn.contains("<tr><th>lm_head</th><td style=\"--heat:0%\">0</td></tr>"), "{drawn}");
+        assert!(drawn.contains("<tr><th>lm_head</th><td style=\"--heat:0%\">0.00</td></tr>"), "{drawn}");
         assert_eq!(maps(&[]), "");
     }
 }

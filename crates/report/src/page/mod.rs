@@ -38,6 +38,7 @@ fn section(title: &str, intro: &str, content: &str) -> String {
     if content.is_empty() {
         return String::new();
     }
-    let intro = if intro.is_empty() { String::new() } else { format!("<p class=\"intro\">{}</p>\n", Text(intro)) };
+    let intro =
+        if intro.is_empty() { String::new() } else { format!("<p class=\"intro\">{}</p>\n", Text(intro)) };
     format!("<section>\n<h2>{}</h2>\n{intro}{content}</section>\n", Text(title))
 }

@@ -1,8 +1,8 @@
 // Values under the pointer. Without this, the page has all but them.
 const runs = JSON.parse(document.getElementById("figures").textContent).runs;
-const write = (value) => Number(value).toLocaleString("en", { maximumSignificantDigits: 4 });
+const write = (value) => value.toLocaleString("en", value < 1e4 ? { maximumSignificantDigits: 4 } : { maximumFractionDigits: 0 });
 for (const chart of document.querySelectorAll("figure[data-lines]")) {
-  const last = Number(chart.dataset.last);
+  const [last, per] = [Number(chart.dataset.last), Number(chart.dataset.per)];
   const lines = JSON.parse(chart.dataset.lines).map(([run, key, label]) => ({ label, points: runs[run].curves[key] }));
   const plot = chart.querySelector(".plot");
   const drawing = chart.querySelector("svg");
@@ -20,9 +20,9 @@ for (const chart of document.querySelectorAll("figure[data-lines]")) {
     cursor.hidden = false;
     const values = lines.map((line) => {
       const [at, value] = nearest(line.points, step);
-      return `${line.label} ${write(value)}${at === step ? "" : ` (${at.toLocaleString("en")})`}`;
+      return `${line.label} ${write(value / per)}${at === step ? "" : ` (${write(at)})`}`.trim();
     });
-    readout.textContent = `step ${step.toLocaleString("en")}: ${values.join(" · ")}`;
+    readout.textContent = `step ${write(step)}: ${values.join(" · ")}`;
   };
   plot.addEventListener("pointermove", show);
   plot.addEventListener("pointerdown", show);

@@ -54,9 +54,6 @@ mod tests {
     fn words_are_marked_and_the_rest_escaped() {
         let text = "<b>Ann</b> & cat".to_owned();
         let output = Output { overlap: vec![3..6, 13..16], text, rouge1: 0.5, reference: Some(0) };
-        assert_eq!(
-            marked(&output),
-            "&lt;b&gt;<mark>Ann</mark>&lt;/b&gt; &amp; <mark>cat</mark>"
-        );
+        assert_eq!(marked(&output), "&lt;b&gt;<mark>Ann</mark>&lt;/b&gt; &amp; <mark>cat</mark>");
     }
 }

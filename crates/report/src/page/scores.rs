@@ -30,7 +30,11 @@ pub(super) fn table(found: &Evaluations) -> String {
     if let Some(all) = all {
         let _ = write!(table, "<th>after<small>all {} rows</small></th>", all.rows);
     }
-    table.push_str("<th class=\"bars\"><small>0 to 100</small></th></tr></thead>\n<tbody>\n");
+    let key = match both {
+        true => "<i class=\"was\"></i>before <i class=\"is\"></i>after, of 100",
+        false => "of 100",
+    };
+    let _ = write!(table, "<th class=\"bars\"><small>{key}</small></th></tr></thead>\n<tbody>\n");
     for kind in first.rouge.keys() {
         let value = |evaluation: Option<&Evaluation>| {
             evaluation.and_then(|found| found.rouge.get(kind)).map(|score| 100.0 * score.fmeasure)
@@ -72,7 +76,9 @@ pub(super) fn signed(value: f64) -> String {
 
 fn bars(was: Option<f64>, is: Option<f64>) -> String {
     let bar = |class: &str, value: Option<f64>| {
-        value.map_or_else(String::new, |value| format!("<i class=\"{class}\" style=\"width:{value:.1}%\"></i>"))
+        value.map_or_else(String::new, |value| {
+            format!("<i class=\"{class}\" style=\"width:{value:.1}%\"></i>")
+        })
     };
     format!("<span class=\"track\">{}{}</span>", bar("was", was), bar("is", is))
 }

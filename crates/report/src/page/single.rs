@@ -28,15 +28,16 @@ pub(super) fn body(run: &Run) -> String {
         );
     }
     let adapter = "The Frobenius norm of what the adapter adds to each weight, scale × B × A.";
-    let config = format!(
-        "<pre tabindex=\"0\"><code>{}</code></pre>\n",
-        Text(run.config_text.trim_end())
-    );
+    let config = format!("<pre tabindex=\"0\"><code>{}</code></pre>\n", Text(run.config_text.trim_end()));
     [
         header(run),
         "<main>\n".to_owned(),
         section("ROUGE", &protocol, &scores::table(found)),
-        section("Training", "", &curves::charts(std::slice::from_ref(run))),
+        section(
+            "Training",
+            "By step. Pointing at a chart shows its values there.",
+            &curves::charts(std::slice::from_ref(run)),
+        ),
         section("Outputs", &intro, &list),
         section("Adapter", adapter, &layers::maps(&run.adapter)),
         section("Config", "", &config),
@@ -80,7 +81,8 @@ fn header(run: &Run) -> String {
     };
     fact("Time", duration(time), note);
     let rate = log.tokens() as f64 / log.seconds().max(1e-6);
-    let memory = log.peak_memory().map_or_else(String::new, |most| format!("at most {} of memory", bytes(most)));
+    let memory =
+        log.peak_memory().map_or_else(String::new, |most| format!("at most {} of memory", bytes(most)));
     fact("Speed", format!("{} tokens/s", short(rate)), memory);
     let mut machines: Vec<&str> = facts.parts.iter().map(|part| part.machine.as_str()).collect();
     machines.dedup();

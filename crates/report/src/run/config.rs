@@ -59,7 +59,9 @@ mod tests {
     #[test]
     fn configs_differ_in_keys() {
         let a = table("name = \"a\"\nseed = 1\n[method]\nrank = 8\nnames = [\"q\"]\n[[task]]\nname = \"x\"");
-        let b = table("name = \"b\"\nseed = 1\n[method]\nrank = 9\nnames = [\"q\"]\n[[task]]\nname = \"y\"\ntest = \"t\"");
+        let b = table(
+            "name = \"b\"\nseed = 1\n[method]\nrank = 9\nnames = [\"q\"]\n[[task]]\nname = \"y\"\ntest = \"t\"",
+        );
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(
             differences(&[&a, &b, &a]),

@@ -47,13 +47,14 @@ impl Run {
     /// # Errors
     /// If the folder holds no run, or a file of it is broken.
     pub fn read(folder: &Path, adapter: Vec<LayerNorm>) -> Result<Self> {
-        let missing =
-            |file, what| move || Error::Missing { folder: folder.to_path_buf(), file, what };
+        let missing = |file, what| move || Error::Missing { folder: folder.to_path_buf(), file, what };
         let config_text = text(&folder.join("config.toml"))?
             .ok_or_else(missing("config.toml", "it is not a run's folder"))?;
         let config = config::parse(&folder.join("config.toml"), &config_text)?;
         let steps = missing("metrics.jsonl", "the run has made no step yet");
-        let log = Log::read(&folder.join("metrics.jsonl"))?.filter(|log| !log.steps.is_empty()).ok_or_else(steps)?;
+        let log = Log::read(&folder.join("metrics.jsonl"))?
+            .filter(|log| !log.steps.is_empty())
+            .ok_or_else(steps)?;
         let name = config.get("name").and_then(toml::Value::as_str).unwrap_or("run").to_owned();
         Ok(Self {
             label: name.clone(),
@@ -97,7 +98,8 @@ fn text(path: &Path) -> Result<Option<String>> {
 
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(text) = text(path)? else { return Ok(None) };
-    let value = serde_json::from_str(&text).map_err(|error| Error::broken(path, Some(error.line()), error))?;
+    let value =
+        serde_json::from_str(&text).map_err(|error| Error::broken(path, Some(error.line()), error))?;
     Ok(Some(value))
 }
 

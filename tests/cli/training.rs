@@ -23,7 +23,7 @@ fn a_run_leaves_its_config_figures_and_adapter() {
         .into_keys()
         .map(|path| path.strip_prefix(place.path("runs/trial")).unwrap().display().to_string())
         .collect();
-    files.retain(|file| !file.starts_with("checkpoints/best/"));
+    files.retain(|file| !file.starts_with("checkpoints/best/") && !file.starts_with("events.out.tfevents."));
     assert_eq!(
         files,
         [
@@ -33,7 +33,10 @@ fn a_run_leaves_its_config_figures_and_adapter() {
             "config.toml",
             "evaluation.json",
             "metrics.jsonl",
-            "predictions.jsonl"
+            "predictions.jsonl",
+            "predictions_before.jsonl",
+            "report.html",
+            "run.json"
         ]
     );
 
@@ -97,6 +100,7 @@ fn a_run_that_is_interrupted_goes_on_as_if_it_had_not_been() {
     assert!((3..80).contains(&done), "{done}");
     assert!(place.path(&format!("runs/trial/checkpoints/step-{done:06}/state.safetensors")).is_file());
     assert!(!place.path("runs/trial/adapter").exists());
+    assert!(place.read("runs/trial/report.html").contains(&format!("Stopped after step {done}")));
     let go_on =
         format!("stopped after step {done}; go on with: tallow train DIR/runs/trial/config.toml --resume\n");
     assert!(outcome.stderr.ends_with(&go_on), "{}", outcome.stderr);
@@ -137,6 +141,7 @@ fn a_run_that_is_interrupted_while_it_is_measured_is_not_trained_again() {
     let words = "stopped; go on with: tallow train DIR/runs/trial/config.toml --resume\n";
     assert!(stopped.code == 130 && stopped.stderr.ends_with(words), "{stopped:?}");
     assert_eq!(place.json("runs/trial/evaluation.json")["after"], Value::Null);
+    assert!(place.read("runs/trial/report.html").contains("Trained, not measured yet"));
     let before = place.read_bytes(ADAPTER);
 
     let resumed = place.run("train DIR/runs/trial/config.toml --resume");

@@ -68,6 +68,8 @@ pub enum Command {
     Export(ExportArguments),
     /// Show what a model, an adapter, a config or a run holds, and the memory that it takes
     Inspect(InspectArguments),
+    /// Draw a run's report.html anew, or several runs side by side
+    Report(ReportArguments),
     /// Show what a config makes of its rows
     #[command(subcommand)]
     Data(DataCommand),
@@ -349,6 +351,20 @@ pub struct InspectArguments {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = within(0..=MOST_THREADS))]
     pub threads: usize,
     /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct ReportArguments {
+    /// Folders that runs have left
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The page to write [default: report.html in the run's folder; of several runs it has to be given]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print the figures as one JSON object, and write no page unless --output is given
     #[arg(long)]
     pub json: bool,
 }

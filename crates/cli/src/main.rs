@@ -7,11 +7,13 @@ mod compute;
 mod config;
 mod cores;
 mod data;
+mod facts;
 mod given;
 mod hub;
 mod progress;
 mod run;
 mod survey;
+mod tensorboard;
 #[cfg(feature = "cuda")]
 mod verified;
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Validate(arguments) => commands::validate::run(&arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
         Command::Data(command) => commands::data::run(&command),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Completions(arguments) => commands::shell::completions(&arguments),

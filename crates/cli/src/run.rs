@@ -20,9 +20,9 @@ impl RunFolder {
         Self(config.folder())
     }
 
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        &self.0
+    /// The run in a folder.
+    pub fn of(folder: &Path) -> Self {
+        Self(folder.to_path_buf())
     }
 
     /// The folder of a run that is to start, or to go on; nothing is made yet.
@@ -65,7 +65,7 @@ impl RunFolder {
     pub fn check_trained_as(&self, config: &Config) -> Result<()> {
         let mut changed = self.changed(config)?;
         let of_training = |key: &str| {
-            !["evaluation", "training", "threads", "device", "dtype", "tf32", "kernels"]
+            !["evaluation", "training", "threads", "device", "dtype", "tf32", "kernels", "tensorboard"]
                 .contains(&section(key))
         };
         changed.retain(|key| of_training(key));
@@ -132,6 +132,39 @@ impl RunFolder {
         self.0.join("predictions.jsonl")
     }
 
+    /// Of the base, for the rows that are measured before training.
+    pub fn predictions_before(&self) -> PathBuf {
+        self.0.join("predictions_before.jsonl")
+    }
+
+    /// What is known of the run beside its config and figures.
+    pub fn facts(&self) -> PathBuf {
+        self.0.join("run.json")
+    }
+
+    pub fn report(&self) -> PathBuf {
+        self.0.join("report.html")
+    }
+
+    /// Whether a step has been made.
+    pub fn has_steps(&self) -> bool {
+        std::fs::metadata(self.metrics()).is_ok_and(|metadata| metadata.len() > 0)
+    }
+
+    /// TensorBoard's files.
+    fn events(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_events = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(tallow_report::EVENTS))
+        };
+        entries.filter(is_events).collect()
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// What was trained: an adapter, or a model.
     pub fn trained(&self, config: &Config) -> PathBuf {
         self.0.join(if config.method.has_adapter() { "adapter" } else { "model" })
@@ -149,11 +182,13 @@ pub struct Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         let (metrics, checkpoints) = (self.folder.metrics(), self.folder.0.join("checkpoints"));
-        let has_steps = std::fs::metadata(&metrics).is_ok_and(|metadata| metadata.len() > 0);
-        if has_steps || checkpoints.exists() || self.trained.exists() {
+        if self.folder.has_steps() || checkpoints.exists() || self.trained.exists() {
             return;
         }
-        for file in [self.folder.config(), self.folder.evaluation(), metrics] {
+        let folder = &self.folder;
+        let files =
+            [folder.config(), folder.evaluation(), folder.predictions_before(), folder.facts(), metrics];
+        for file in files.into_iter().chain(folder.events()) {
             let _ = std::fs::remove_file(file);
         }
         // What else lies there stays, and the folder with it.

@@ -69,6 +69,23 @@ impl AdapterFile {
         self.tensors.shapes().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The adapted layers, in order.
+    pub(crate) fn layers(&self) -> Vec<String> {
+        let mut layers: Vec<String> =
+            self.tensors.shapes().filter_map(|(name, _)| crate::lora::layer(name)).collect();
+        layers.dedup();
+        layers
+    }
+
+    /// A tensor as it lies in the file, in f32.
+    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor> {
+        Ok(self.tensors.get(name, &Device::Cpu, DType::F32)?)
+    }
+
     /// The tensors of these names and shapes, in order; any other tensor is an error, as is one that is
     /// missing or misshapen.
     pub(crate) fn take(

@@ -32,6 +32,7 @@ mod error;
 mod file;
 mod lora;
 mod method;
+mod norms;
 mod target;
 
 pub use adapted::{Adapted, Initial, inject};

@@ -31,6 +31,13 @@ pub(crate) fn names(layer: &str) -> [String; 2] {
     ["A", "B"].map(|matrix| format!("base_model.model.{layer}.lora_{matrix}.weight"))
 }
 
+/// The layer that a tensor of peft's files is of.
+pub(crate) fn layer(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("base_model.model.")?;
+    let layer = rest.strip_suffix(".lora_A.weight").or_else(|| rest.strip_suffix(".lora_B.weight"))?;
+    Some(layer.to_owned())
+}
+
 /// The shapes of a layer's tensors: A (rank, in), B (out, rank).
 pub(crate) fn shapes(linear: &Linear, options: &LoraOptions) -> [[usize; 2]; 2] {
     let (output, input) = linear.shape();

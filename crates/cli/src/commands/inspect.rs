@@ -243,7 +243,8 @@ fn bytes_on_disk(folder: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-fn name(method: &Method) -> String {
+/// A method in words.
+pub fn name(method: &Method) -> String {
     match method {
         Method::Lora(LoraOptions { rank, target_modules, .. }) => {
             format!("LoRA of rank {rank} on {target_modules}")

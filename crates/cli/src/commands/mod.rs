@@ -6,6 +6,7 @@ pub mod evaluate;
 pub mod export;
 pub mod generate;
 pub mod inspect;
+pub mod report;
 pub mod shell;
 pub mod train;
 pub mod validate;

@@ -55,6 +55,9 @@ pub struct Config {
     /// Which kernels compute on a GPU: `verified`, `all`, `composed`.
     #[serde(default)]
     pub kernels: KernelChoice,
+    /// Whether figures are written for TensorBoard as well.
+    #[serde(default = "yes")]
+    pub tensorboard: bool,
     /// The base model.
     pub model: ModelOptions,
     /// How it is fine-tuned.
@@ -154,6 +157,10 @@ impl Default for EvaluationOptions {
 
 fn default_output() -> PathBuf {
     "runs".into()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_source_tokens() -> usize {

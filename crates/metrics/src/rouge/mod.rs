@@ -4,6 +4,7 @@ mod corpus;
 mod kind;
 mod lcs;
 mod ngram;
+mod overlap;
 mod references;
 mod score;
 mod summary;
@@ -12,6 +13,7 @@ mod tokenize;
 
 pub use corpus::RougeCorpus;
 pub use kind::RougeType;
+pub use overlap::{nearest, overlap};
 pub use references::References;
 pub use score::Score;
 pub use tokenize::tokenize;

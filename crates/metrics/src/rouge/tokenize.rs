@@ -18,16 +18,18 @@ const SHORTEST_STEMMED: usize = 4;
 /// ```
 pub fn tokenize(text: &str, stemmer: bool) -> Vec<String> {
     text.to_lowercase()
-        .split(|letter: char| !(letter.is_ascii_lowercase() || letter.is_ascii_digit()))
+        .split(|letter| !is_of_a_token(letter))
         .filter(|token| !token.is_empty())
-        .map(
-            |token| {
-                if stemmer && token.len() >= SHORTEST_STEMMED {
-                    porter::stem(token)
-                } else {
-                    token.to_owned()
-                }
-            },
-        )
+        .map(|token| stemmed(token, stemmer))
         .collect()
+}
+
+/// Whether a letter in lower case is part of a token.
+pub(super) fn is_of_a_token(letter: char) -> bool {
+    letter.is_ascii_lowercase() || letter.is_ascii_digit()
+}
+
+/// A token as it is compared.
+pub(super) fn stemmed(token: &str, stemmer: bool) -> String {
+    if stemmer && token.len() >= SHORTEST_STEMMED { porter::stem(token) } else { token.to_owned() }
 }

@@ -1,53 +1,52 @@
-use std::path::Path;
+//! Training, and measuring before and after it.
 
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+mod figures;
+
+use anyhow::Result;
 use tallow_data::{Example, Tokenizer};
 use tallow_peft::{Adapted, Initial, inject};
+use tallow_report::Run;
 use tallow_t5::T5;
 use tallow_train::{
     Answer, BatchTokens, Checkpoint, Engine, Evaluation, MetricsLog, Observer, Outcome, Progress, Trainer,
     answers, largest_batch, score,
 };
 
+use self::figures::Figures;
+use super::report;
 use crate::args::TrainArguments;
 use crate::compute::Compute;
 use crate::config::{Config, load};
 use crate::data::{Task, check_vocabulary, model, task_tokenizer, trained};
+use crate::facts::Session;
 use crate::hub;
 use crate::progress::{self, Bar, detail, say};
 use crate::run::{Interrupt, Interrupted, RunFolder, write};
-
-/// What evaluation.json holds.
-#[derive(Default, Serialize, Deserialize)]
-struct Figures {
-    /// Of the base, over `before_rows` rows.
-    before: Option<Evaluation>,
-    /// Of the trained model, over the same rows.
-    after_same_rows: Option<Evaluation>,
-    /// Of the trained model, over all rows.
-    after: Option<Evaluation>,
-}
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Report<'a> {
-    /// The run's folder.
-    run: &'a Path,
-    /// What was trained: an adapter's folder, or a model's.
-    trained: &'a Path,
-    #[serde(flatten)]
-    figures: &'a Figures,
-}
+use crate::tensorboard::Board;
 
 pub fn run(arguments: &TrainArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
     let folder = RunFolder::find(&config, arguments.resume)?;
+    let result = train_and_measure(arguments, &config, &folder);
+    // A run that was stopped has a report too.
+    if folder.has_steps() {
+        report::refresh(&folder);
+    }
+    let figures = result?;
+    match arguments.json {
+        true => progress::print(&figures.json(folder.path(), &folder.trained(&config))?),
+        false if figures.after.is_none() => Ok(()),
+        false => progress::print(&progress::table(&figures.columns())),
+    }
+}
+
+/// Gives the figures: none after training, if there are no rows to measure on.
+fn train_and_measure(arguments: &TrainArguments, config: &Config, folder: &RunFolder) -> Result<Figures> {
     let compute = Compute::open(&config.compute(), config.threads())?;
     detail(|| format!("read the config; {}", compute.kernels()));
-    let tokenizer = task_tokenizer(&config)?;
+    let tokenizer = task_tokenizer(config)?;
     detail(|| format!("read the tokenizer of {} tokens", tokenizer.vocabulary_size()));
-    let task = Task::load(&config, &tokenizer, &say)?;
+    let task = Task::load(config, &tokenizer, &say)?;
     detail(|| format!("read and tokenised the rows, {} of them to train on", task.train.len()));
     let base = model(&config.model.path, compute.device(), compute.loads_in(&config.method))?;
     check_vocabulary(&tokenizer, &config.model, &base)?;
@@ -61,27 +60,40 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
         compute.describe()
     ));
 
-    let _begun = if arguments.resume { None } else { Some(folder.make(&config)?) };
-    let interrupt = Interrupt::install(&folder)?;
-    let mut figures = read_figures(&folder)?;
+    let _begun = if arguments.resume { None } else { Some(folder.make(config)?) };
+    let interrupt = Interrupt::install(folder)?;
+    let place = folder.trained(config);
+    let is_trained = arguments.resume && place.is_dir();
+    let start = if is_trained { None } else { folder.checkpoints().newest()? };
+    let done = start.as_ref().map_or(0, |start| start.progress.step);
+    let _session = match is_trained {
+        true => None,
+        false => Some(Session::begin(folder, config, &compute, &base, trainable, done)?),
+    };
+    let mut figures = Figures::read(folder)?;
     let before_rows = config.evaluation.before_rows.min(task.held_out.len());
     if before_rows > 0 && figures.before.is_none() {
         let rows = &task.held_out[..before_rows];
-        let (_, evaluation) = measure(&config, engine, &base, &tokenizer, rows, "before training")?;
+        let (found, evaluation) = measure(config, engine, &base, &tokenizer, rows, "before training")?;
         figures.before = Some(evaluation);
         detail(|| format!("measured {before_rows} rows before training"));
-        write_figures(&folder, &figures)?;
+        write(&folder.predictions_before(), &lines(&found)?)?;
+        figures.write(folder)?;
     }
     drop(base);
 
-    let place = folder.trained(&config);
-    let model = match arguments.resume && place.is_dir() {
+    let mut board = Board::new(folder, config);
+    let model = match is_trained {
         true => {
             say(&format!("{} is trained already", place.display()));
-            trained(&config, &place, &compute)?
+            trained(config, &place, &compute)?
         }
         false => {
-            let best = train(&mut adapted, &config, engine, &task, &folder, &interrupt)?;
+            board.begin(done)?;
+            if let (0, Some(before)) = (done, &figures.before) {
+                board.evaluation("before", 0, before)?;
+            }
+            let best = train(&mut adapted, config, engine, &task, folder, start, (&interrupt, &mut board))?;
             hub::save(&adapted, &place, &config.model)?;
             match best {
                 Some(step) => say(&format!(
@@ -90,43 +102,41 @@ pub fn run(arguments: &TrainArguments) -> Result<()> {
                 )),
                 None => say(&format!("wrote {}", place.display())),
             }
-            interrupt.check(|| stopped("the training", &folder))?;
+            // Measuring may take long, and be interrupted.
+            report::refresh(folder);
+            interrupt.check(|| stopped("the training", folder))?;
             adapted.model
         }
     };
     if task.held_out.is_empty() {
-        return result(arguments, &folder, &place, &figures);
+        return Ok(figures);
     }
+    let is_new = figures.after.is_none();
     let rows = &task.held_out;
-    let (found, evaluation) = measure(&config, engine, &model, &tokenizer, rows, "after training")?;
+    let (found, evaluation) = measure(config, engine, &model, &tokenizer, rows, "after training")?;
     figures.after_same_rows = match before_rows > 0 && before_rows < found.len() {
         true => Some(score(&found[..before_rows], &config.evaluation.scores)?),
         false => None,
     };
     figures.after = Some(evaluation);
-    write_figures(&folder, &figures)?;
+    figures.write(folder)?;
     write(&folder.predictions(), &lines(&found)?)?;
     detail(|| format!("measured {} rows after training", found.len()));
-    result(arguments, &folder, &place, &figures)
+    if is_new && let Err(error) = show(&figures, folder, &mut board) {
+        say(&format!("no scores for TensorBoard: {error:#}"));
+    }
+    Ok(figures)
 }
 
-/// Prints what the run came to.
-fn result(arguments: &TrainArguments, folder: &RunFolder, trained: &Path, figures: &Figures) -> Result<()> {
-    if arguments.json {
-        let result = Report { run: folder.path(), trained, figures };
-        return progress::print(&serde_json::to_string(&result)?);
-    }
-    if figures.after.is_none() {
-        return Ok(());
-    }
-    let columns =
-        [("before", &figures.before), ("after", &figures.after_same_rows), ("after", &figures.after)];
-    let columns: Vec<(&str, &Evaluation)> =
-        columns.into_iter().filter_map(|(name, figures)| Some((name, figures.as_ref()?))).collect();
-    progress::print(&progress::table(&columns))
+/// Gives the scores after training to TensorBoard.
+fn show(figures: &Figures, folder: &RunFolder, board: &mut Board) -> Result<()> {
+    let step = Run::read(folder.path(), Vec::new())?.last_step();
+    board.begin(step)?;
+    let after = figures.named().into_iter().filter(|(name, _)| *name != "before");
+    after.into_iter().try_for_each(|(name, evaluation)| board.evaluation(name, step, evaluation))
 }
 
-/// Trains from the run's newest checkpoint, or from the beginning; gives the step whose state is left, if it was
+/// Trains from `start`, or from the beginning; gives the step whose state is left, if it was
 /// chosen by the validation loss.
 fn train(
     adapted: &mut Adapted,
@@ -134,10 +144,9 @@ fn train(
     engine: &Engine,
     task: &Task,
     folder: &RunFolder,
-    interrupt: &Interrupt,
+    start: Option<Checkpoint>,
+    (interrupt, board): (&Interrupt, &mut Board),
 ) -> Result<Option<usize>> {
-    let checkpoints = folder.checkpoints();
-    let start = checkpoints.newest()?;
     let mut options = config.training.clone();
     if options.batch().is_none() {
         let tokens = match start.as_ref().and_then(|start| start.progress.batch_tokens) {
@@ -154,8 +163,9 @@ fn train(
         start.check(&adapted.parameters)?;
     }
     let done = start.as_ref().map_or(0, |start| start.progress.step);
-    let mut observers: Vec<Box<dyn Observer>> =
-        vec![Box::new(MetricsLog::open(&folder.metrics(), done)?), Box::new(Bar::new(done))];
+    let log = MetricsLog::open(&folder.metrics(), done)?;
+    let mut observers: Vec<Box<dyn Observer + '_>> =
+        vec![Box::new(log), Box::new(board), Box::new(Bar::new(done))];
     interrupt.training(true);
     let outcome = Trainer {
         adapted,
@@ -165,7 +175,7 @@ fn train(
         rows: &task.train,
         origin: &|row| task.origin(row),
         validation: &task.validation,
-        checkpoints: Some(checkpoints),
+        checkpoints: Some(folder.checkpoints()),
         stop: &interrupt.stop,
     }
     .run(start.as_ref(), &mut observers)?;
@@ -229,18 +239,4 @@ pub fn measure(
 pub fn lines(answers: &[Answer]) -> Result<String> {
     let lines = answers.iter().map(|answer| Ok(serde_json::to_string(answer)? + "\n"));
     lines.collect()
-}
-
-fn read_figures(folder: &RunFolder) -> Result<Figures> {
-    let path = folder.evaluation();
-    if !path.exists() {
-        return Ok(Figures::default());
-    }
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{}: broken: remove it to measure anew", path.display()))
-}
-
-fn write_figures(folder: &RunFolder, figures: &Figures) -> Result<()> {
-    write(&folder.evaluation(), &(serde_json::to_string_pretty(figures)? + "\n"))
 }

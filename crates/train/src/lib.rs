@@ -13,7 +13,7 @@
 //! use candle_core::{DType, Device};
 //! use tallow_data::{Limits, Prompts, Rows, Samples, Targets, TemplateSet, Tokenizer};
 //! use tallow_peft::{Initial, LoraOptions, Method, inject};
-//! use tallow_t5::T5;
+//! use tallow_t5::{GenerationOptions, T5};
 //! use tallow_train::{Engine, Outcome, Trainer, TrainingOptions};
 //!
 //! let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/quickstart"));
@@ -30,9 +30,10 @@
 //! let method = Method::Lora(LoraOptions::default());
 //! let mut adapted = inject(model, &method, Initial::Seed(1), DType::F32)?;
 //! let options = TrainingOptions { steps: Some(3), batch_size: Some(4), ..Default::default() };
+//! let engine = Engine::cpu(2);
 //! let outcome = Trainer {
 //!     adapted: &mut adapted,
-//!     engine: &Engine::cpu(2),
+//!     engine: &engine,
 //!     options: &options,
 //!     seed: 1,
 //!     rows: &rows,
@@ -46,6 +47,11 @@
 //!
 //! let folder = tempfile::tempdir()?;
 //! adapted.save(&folder.path().join("adapter"), &base, None)?;
+//!
+//! let ids = tokenizer.encode(&examples[0].prompt, 512)?.ids;
+//! let options = GenerationOptions { max_new_tokens: 20, ..Default::default() };
+//! let answers = engine.generate(&adapted.model, &[&ids], &options, 16, &|_| ())?;
+//! println!("{}", tokenizer.decode(&answers[0])?);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -49,11 +49,14 @@ impl Checkpoint {
     /// # Errors
     /// If the files are broken or of another run.
     pub fn check(&self, parameters: &Parameters) -> Result<tensors::Tensors> {
-        let fail = |what: String| self.fail(what);
-        let tensors = tensors::Tensors::open([self.path.join("state.safetensors")])
-            .map_err(|error| fail(broken(&error)))?;
+        let file = self.path.join("state.safetensors");
+        let tensors = tensors::Tensors::open([file.clone()]).map_err(|error| match error {
+            tallow_t5::Error::Tensors { path, what } => Error::Checkpoint { path, what: broken(&what) },
+            tallow_t5::Error::File { path, source } => Error::Checkpoint { path, what: broken(&source) },
+            other => other.into(),
+        })?;
         if !tensors.contains("state") {
-            return Err(fail(broken(&"state.safetensors holds no state")));
+            return Err(Error::Checkpoint { path: file, what: broken(&"holds no state") });
         }
         let (found, wanted) = (read_shapes(&self.path)?, shapes(parameters));
         if found != wanted {
@@ -64,7 +67,7 @@ impl Checkpoint {
                 }
                 None => format!("{} tensors where it has {}", found.len(), wanted.len()),
             };
-            return Err(fail(format!("holds other parameters than this run trains: {other}")));
+            return Err(self.fail(format!("holds other parameters than this run trains: {other}")));
         }
         Ok(tensors)
     }
@@ -189,5 +192,5 @@ fn read(path: PathBuf) -> Result<Checkpoint> {
 }
 
 fn broken(error: &dyn std::fmt::Display) -> String {
-    format!("a broken checkpoint: {error}; remove its folder to resume from the one before it")
+    format!("{error}; remove this checkpoint's folder to resume from the one before it")
 }

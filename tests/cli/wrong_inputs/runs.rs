@@ -42,15 +42,15 @@ fn checkpoints_that_are_broken() {
     let state = place.path("runs/trial/checkpoints/step-000003/state.safetensors");
     let whole = std::fs::read(&state).unwrap();
     std::fs::write(&state, &whole[..whole.len() / 2]).unwrap();
-    assert_snapshot!(resume(), @"1: error: DIR/runs/trial/checkpoints/step-000003: a broken checkpoint: DIR/runs/trial/checkpoints/step-000003/state.safetensors: the file is cut short or not safetensors: fetch or write it again; remove its folder to resume from the one before it");
+    assert_snapshot!(resume(), @"1: error: DIR/runs/trial/checkpoints/step-000003/state.safetensors: the file is cut short or not safetensors: fetch or write it again; remove this checkpoint's folder to resume from the one before it");
     std::fs::remove_file(&state).unwrap();
-    assert_snapshot!(resume(), @"1: error: DIR/runs/trial/checkpoints/step-000003: a broken checkpoint: DIR/runs/trial/checkpoints/step-000003/state.safetensors: no such file or folder; remove its folder to resume from the one before it");
+    assert_snapshot!(resume(), @"1: error: DIR/runs/trial/checkpoints/step-000003/state.safetensors: no such file or folder; remove this checkpoint's folder to resume from the one before it");
     std::fs::write(&state, &whole).unwrap();
     let parameters = "runs/trial/checkpoints/step-000003/parameters.json";
     place.edit(parameters, "[4,128]", "[8,64]");
     assert_snapshot!(resume(), @"1: error: DIR/runs/trial/checkpoints/step-000003: holds other parameters than this run trains: base_model.model.encoder.block.0.layer.0.SelfAttention.q.lora_A.weight [8, 64] where it has base_model.model.encoder.block.0.layer.0.SelfAttention.q.lora_A.weight [4, 128]");
     place.write("runs/trial/checkpoints/step-000003/progress.json", "{\"step\": 3");
-    assert_snapshot!(resume(), @"1: error: DIR/runs/trial/checkpoints/step-000003/progress.json: a broken checkpoint: EOF while parsing an object at line 1 column 10; remove its folder to resume from the one before it");
+    assert_snapshot!(resume(), @"1: error: DIR/runs/trial/checkpoints/step-000003/progress.json: EOF while parsing an object at line 1 column 10; remove this checkpoint's folder to resume from the one before it");
     place.write("runs/trial/evaluation.json", "{");
     assert_snapshot!(resume(), @"1: error: DIR/runs/trial/evaluation.json: broken: remove it to measure anew: EOF while parsing an object at line 1 column 1");
     place.write("runs/trial/config.toml", "name = \"trial\"");

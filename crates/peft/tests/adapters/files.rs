@@ -126,7 +126,9 @@ fn values_that_are_no_settings_are_refused() {
     }
     let parent = adapter(json!({}));
     std::fs::write(parent.path().join("adapter/adapter_config.json"), "{\"r\": 4,").unwrap();
-    assert!(message(open(parent.path())).contains("adapter_config.json: EOF while parsing"));
+    assert!(
+        message(open(parent.path())).contains("adapter_config.json: not a JSON object: EOF while parsing")
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn what_is_not_a_t5_is_refused() {
         refused(json!({ "model_type": "bart" })),
         "model_type is `bart`; T5 and FLAN-T5 (`t5`) can be trained"
     );
-    assert!(refused(json!({ "d_kv": null })).starts_with("missing field `d_kv`"));
+    assert!(refused(json!({ "d_kv": null })).starts_with("not a T5's config: missing field `d_kv`"));
     assert_eq!(
         refused(json!({ "feed_forward_proj": "gated-silu" })),
         "feed_forward_proj is `gated-silu`; known are `relu` and `gated-gelu`"

@@ -236,8 +236,8 @@ fn a_command_line_that_cannot_be_says_what_is_missing() {
     says("", "Usage: tallow <COMMAND>");
     says("trian", "unrecognized subcommand 'trian'");
     says("train", "<CONFIG>");
-    says("generate --prompt Hi", "<--model <DIR>|--run <DIR>>");
-    says("export DIR/out", "<--model <DIR>|--run <DIR>>");
+    says("generate --prompt Hi", "<--model <DIR>|--run <DIR>|--adapter <DIR>>");
+    says("export DIR/out", "<--model <DIR>|--run <DIR>|--adapter <DIR>>");
     says("export --model DIR/a DIR/out", "--adapter <DIR>");
     says("evaluate DIR/trial.toml --base --adapter DIR/a", "cannot be used with");
     says("generate --run DIR/a --model DIR/b --prompt Hi", "cannot be used with");

@@ -21,7 +21,8 @@ fn newlines(text: &str) -> Result<Newlines, String> {
     found.ok_or_else(|| "give blank, targets or both".to_owned())
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 a wrong command line or config; 130 interrupted.";
+const EXIT_CODES: &str = "Models, adapters and rows may be on the Hugging Face Hub: hf://google/flan-t5-small, \
+                          hf://datasets/OWNER/NAME/FILE, see docs/config.md.\n\nExit codes: 0 done; 1 failed; 2 a wrong command line or config; 130 interrupted.";
 
 /// Fine-tunes FLAN-T5 with LoRA: one config file in, an adapter in PEFT's format out.
 #[derive(Parser)]

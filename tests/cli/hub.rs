@@ -1,7 +1,5 @@
 //! Names on the Hub, answered by a server on this machine.
 
-// Some of it is for the tests of the Hub alone.
-#[allow(dead_code)]
 #[path = "../../crates/hub/tests/hub/server.rs"]
 #[expect(dead_code, reason = "what goes wrong on the way is tested where the files are fetched")]
 mod server;

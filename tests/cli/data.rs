@@ -145,6 +145,12 @@ fn line_breaks_can_be_kept() {
     std::fs::write(&file, "{\"dialogue\": \"A: Hi.\\nB: Bye.\"}").unwrap();
     let text = place.good("generate --run DIR/runs/trial --file DIR/one.jsonl --max-new-tokens 30");
     assert_eq!(text, "A greets.\nB goes.\n");
+    let line: Value = serde_json::from_str(
+        &place.good("generate --run DIR/runs/trial --file DIR/one.jsonl --max-new-tokens 30 --json"),
+    )
+    .unwrap();
+    assert_eq!(line["prediction"], "A greets.\nB goes.");
+    assert!(line["prompt"].as_str().unwrap().starts_with("Summarize"));
     let text =
         place.good("generate --run DIR/runs/trial --file DIR/one.jsonl --max-new-tokens 30 --newlines blank");
     assert_eq!(text, "A greets. B goes.\n");

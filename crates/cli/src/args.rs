@@ -262,6 +262,9 @@ pub struct GenerateArguments {
     /// Every line of the text is a prompt of its own
     #[arg(long)]
     pub lines: bool,
+    /// Print a line of JSON for each prompt instead of its text: prompt and prediction
+    #[arg(long)]
+    pub json: bool,
     /// What line breaks are to the model: blank, targets or both, as it was trained [default: the run's, or blank]
     #[arg(long, value_name = "WHAT", value_parser = newlines)]
     pub newlines: Option<Newlines>,

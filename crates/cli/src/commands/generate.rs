@@ -1,6 +1,7 @@
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 use tallow_data::{Prompts, Targets, TemplateSet, holds_rows};
 use tallow_t5::GenerationOptions;
 
@@ -55,8 +56,12 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
     let answers = compute.engine.generate(&model, &sources, &options, batch_size, &done)?;
     bar.finish_and_clear();
     progress::detail_memory(&compute.engine);
-    for ids in answers {
-        progress::print(&tokenizer.decode(&ids)?)?;
+    for (ids, prompt) in answers.iter().zip(&prompts) {
+        let prediction = tokenizer.decode(ids)?;
+        match arguments.json {
+            true => progress::print(&json!({ "prompt": prompt, "prediction": prediction }).to_string())?,
+            false => progress::print(&prediction)?,
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use tallow_hub::is_name;
 
-use crate::config::{file_problem, model_problem, rows_problem};
+use crate::config::{file_problem, model_problem, repository_problem, rows_problem};
 use crate::hub::meant;
 
 /// A command line that cannot be.
@@ -39,7 +39,10 @@ pub fn model(option: &str, path: Option<&Path>) -> Result<(), Misuse> {
 
 /// Refuses an option's folder that is not there, as an adapter's.
 pub fn adapter(option: &str, path: Option<&Path>) -> Result<(), Misuse> {
-    let path = path.filter(|path| !is_name(path) && !path.is_dir());
+    if let Some(path) = path.filter(|path| is_name(path)) {
+        return refuse(option, repository_problem(path));
+    }
+    let path = path.filter(|path| !path.is_dir());
     refuse(option, path.map(|path| {
         let folder = path.display();
         format!("{folder}: no such folder; an adapter is one with adapter_config.json and adapter_model.safetensors{}", meant(path))

@@ -10,7 +10,8 @@ use tallow_data::Source;
 use tallow_hub::{Hub, Name, Position, Settings, Wanted, Watcher, is_name};
 use tallow_peft::{Adapted, AdapterFile, BaseName};
 
-use crate::config::ModelOptions;
+use crate::config::{ModelOptions, model_problem};
+use crate::given::Misuse;
 use crate::progress::{self, say};
 
 thread_local! {
@@ -145,14 +146,10 @@ pub fn tokenizer_file(options: &ModelOptions) -> Result<PathBuf> {
 /// A model's folder.
 pub fn model_folder(path: &Path, wanted: Wanted) -> Result<Cow<'_, Path>> {
     let folder = local(path, wanted)?;
-    if !folder.is_dir() {
-        bail!(
-            "{}: no such folder; a model is one with config.json, model.safetensors and tokenizer.json{}",
-            folder.display(),
-            meant(path)
-        );
+    match model_problem(path) {
+        Some(problem) => bail!(Misuse(problem)),
+        None => Ok(folder),
     }
-    Ok(folder)
 }
 
 fn there(file: PathBuf) -> Result<PathBuf> {

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use tallow_report::Events;
-use tallow_train::{Error, Evaluation, Observer, StepReport};
+use tallow_train::{Evaluation, Observer, StepReport};
 
 use crate::config::Config;
+use crate::progress::say;
 use crate::run::RunFolder;
 
 /// The event file of a run that is under way, once it is begun; none if none is wanted.
@@ -39,13 +40,15 @@ impl<'a> Board<'a> {
         self.events.as_mut().map_or(Ok(()), |events| events.scalars(step, figures))
     }
 
-    fn observe(&mut self, step: usize, figures: &[(&str, f64)]) -> tallow_train::Result<()> {
+    /// A training does not end for want of its curves.
+    fn observe(&mut self, step: usize, figures: &[(&str, f64)]) {
         let figures: Vec<(String, f64)> =
             figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        self.write(step, &figures).map_err(|error| match error {
-            tallow_report::Error::File { path, source } => Error::File { path, source },
-            other => Error::File { path: self.folder.path().into(), source: std::io::Error::other(other) },
-        })
+        if let Err(error) = self.write(step, &figures) {
+            say(&format!("no more figures for TensorBoard: {error}"));
+            self.events = None;
+            self.is_wanted = false;
+        }
     }
 }
 
@@ -59,10 +62,12 @@ impl Observer for &mut Board<'_> {
             ("train/tokens_per_second", report.tokens as f64 / seconds),
         ];
         figures.extend(report.peak_memory.map(|bytes| ("train/peak_memory_gb", bytes as f64 / 1e9)));
-        self.observe(report.step, &figures)
+        self.observe(report.step, &figures);
+        Ok(())
     }
 
     fn validation(&mut self, step: usize, loss: f64, _best: bool) -> tallow_train::Result<()> {
-        self.observe(step, &[("validation/loss", loss)])
+        self.observe(step, &[("validation/loss", loss)]);
+        Ok(())
     }
 }

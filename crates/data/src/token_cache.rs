@@ -1,15 +1,17 @@
 //! Tokenised rows on disk, found again by what they were made of.
 
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::Examples;
 use crate::error::{Error, Result};
+use crate::prompts::Example;
 use crate::samples::{Filed, Samples};
 use crate::tokenize::{Limits, TokenStats};
 use crate::tokenizer::Tokenizer;
@@ -60,25 +62,9 @@ impl TokenCache {
         examples: &(impl Examples + ?Sized),
         limits: Limits,
     ) -> Result<TokenKey> {
-        let mut hash = Sha256::new();
-        let mut rows = 0;
-        let (file, newlines) = tokenizer.fingerprint();
-        hash.update(VERSION.to_le_bytes());
-        hash.update(file);
-        hash.update([newlines]);
-        for size in [limits.source, limits.target] {
-            hash.update((size as u64).to_le_bytes());
-        }
-        examples.each(&mut |example| {
-            rows += 1;
-            for text in [&example.prompt, &example.target] {
-                hash.update((text.len() as u64).to_le_bytes());
-                hash.update(text);
-            }
-            Ok(())
-        })?;
-        let name = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(TokenKey { name, rows })
+        let noted = Noted::new(tokenizer, examples, limits);
+        noted.each(&mut |_| Ok(()))?;
+        Ok(noted.key())
     }
 
     /// [`Tokenizer::tokenize`], or what it gave for the same texts before; `key` is that of the same arguments.
@@ -100,14 +86,16 @@ impl TokenCache {
             let _ = File::options().append(true).open(&path).and_then(|f| f.set_modified(SystemTime::now()));
             return Ok(found);
         }
-        let beside = path.with_extension(format!("{}.part", std::process::id()));
-        match std::fs::create_dir_all(folder).and_then(|()| TokenFile::create(&beside)) {
-            Ok(file) => match file.fill(tokenizer, examples, limits) {
-                Ok(()) if std::fs::rename(&beside, &path).is_ok() => tidy(folder),
-                // Not written: what is wrong with the rows comes again below.
-                _ => drop(std::fs::remove_file(&beside)),
-            },
-            Err(_) => drop(std::fs::remove_file(&beside)),
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let beside = path.with_extension(format!("{}-{now}.part", std::process::id()));
+        if let Ok(file) = std::fs::create_dir_all(folder).and_then(|()| TokenFile::create(&beside)) {
+            let noted = Noted::new(tokenizer, examples, limits);
+            // Files may have changed since the key was made. What is wrong with the rows comes again below.
+            let written = file.fill(tokenizer, &noted, limits).is_ok() && noted.key() == *key;
+            match written && std::fs::rename(&beside, &path).is_ok() {
+                true => tidy(folder),
+                false => drop(std::fs::remove_file(&beside)),
+            }
         }
         match read(&path, key.rows) {
             Some(found) => Ok(found),
@@ -116,13 +104,65 @@ impl TokenCache {
     }
 }
 
+/// Examples whose texts are hashed as they pass.
+struct Noted<'a, E: ?Sized> {
+    examples: &'a E,
+    hash: RefCell<Sha256>,
+    rows: Cell<usize>,
+}
+
+impl<'a, E: Examples + ?Sized> Noted<'a, E> {
+    fn new(tokenizer: &Tokenizer, examples: &'a E, limits: Limits) -> Self {
+        let mut hash = Sha256::new();
+        let (file, newlines) = tokenizer.fingerprint();
+        hash.update(VERSION.to_le_bytes());
+        hash.update(file);
+        hash.update([newlines]);
+        for size in [limits.source, limits.target] {
+            hash.update((size as u64).to_le_bytes());
+        }
+        Self { examples, hash: hash.into(), rows: Cell::new(0) }
+    }
+
+    /// What has passed.
+    fn key(self) -> TokenKey {
+        let hash = self.hash.into_inner().finalize();
+        TokenKey { name: hash.iter().map(|byte| format!("{byte:02x}")).collect(), rows: self.rows.get() }
+    }
+}
+
+impl<E: Examples + ?Sized> Examples for Noted<'_, E> {
+    fn each(&self, take: &mut dyn FnMut(Example) -> Result<()>) -> Result<()> {
+        self.examples.each(&mut |example| {
+            self.rows.set(self.rows.get() + 1);
+            for text in [&example.prompt, &example.target] {
+                let mut hash = self.hash.borrow_mut();
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
+            }
+            take(example)
+        })
+    }
+}
+
+/// A file that is being written for so long was left by one who was stopped.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Removes the files that were not used for longest.
 fn tidy(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let mut files: Vec<(SystemTime, PathBuf)> = entries
-        .flatten()
-        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "tokens"))
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+    let entries = entries.flatten().map(|entry| entry.path());
+    let (parts, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        entries.partition(|path| path.extension().is_some_and(|extension| extension == "part"));
+    let used = |path: &PathBuf| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let is_left = |path: &&PathBuf| used(path).is_some_and(|at| at.elapsed().is_ok_and(|ago| ago > A_DAY));
+    for path in parts.iter().filter(is_left) {
+        let _ = std::fs::remove_file(path);
+    }
+    let mut files: Vec<(SystemTime, PathBuf)> = others
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "tokens"))
+        .filter_map(|path| Some((used(&path)?, path)))
         .collect();
     files.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
     for (_, path) in files.into_iter().skip(MOST_FILES) {
@@ -139,7 +179,7 @@ struct TokenFile {
 
 impl TokenFile {
     fn create(path: &Path) -> io::Result<Self> {
-        let file = BufWriter::new(File::create(path)?);
+        let file = BufWriter::new(File::create_new(path)?);
         Ok(Self { path: path.into(), file, lengths: Vec::new() })
     }
 
@@ -199,7 +239,6 @@ fn read(path: &Path, rows: usize) -> Option<(Samples, TokenStats)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompts::Example;
     use crate::row::Origin;
     use crate::samples::Sample;
     use crate::tokenizer::tests::tiny;

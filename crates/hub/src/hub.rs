@@ -9,7 +9,7 @@ use crate::download::Download;
 use crate::name::is_path;
 use crate::remote::{Listing, Remote, page};
 use crate::store::{Store, is_commit, make_parent};
-use crate::wanted::select;
+use crate::wanted::{ADAPTER, TOKENIZERS, select};
 use crate::{Error, Name, Result, Settings, Wanted};
 
 /// Is told how many bytes of a file are there; its end is that of the download.
@@ -44,21 +44,29 @@ impl Hub {
     /// # Errors
     /// If it is not there, may not be read, or cannot be fetched.
     pub fn path(&self, name: &Name, wanted: Wanted) -> Result<PathBuf> {
+        if wanted != Wanted::Files && name.file.is_some() {
+            let what =
+                "a model or an adapter is a whole repository: leave out what follows its name".to_owned();
+            return Err(Error::Name { name: name.to_string(), what });
+        }
         let store = Store::new(&self.settings.cache, name);
         if let Some(variable) = self.settings.offline {
+            self.warn_of_pattern(name, wanted, &store);
             return self.cached(name, wanted, &store).map_err(|lacks| {
                 let cache = self.settings.cache.clone();
                 Error::Offline { name: name.to_string(), lacks, variable, cache }
             });
         }
         if is_commit(name.revision())
+            && self.is_sure(name, wanted, &store)
             && let Ok(path) = self.cached(name, wanted, &store)
         {
             return Ok(path);
         }
         let listing = match self.listing(name) {
-            Err(error @ Error::Unreachable { .. }) => {
+            Err(error) if error.is_of_the_server() => {
                 let Ok(path) = self.cached(name, wanted, &store) else { return Err(error) };
+                self.warn_of_pattern(name, wanted, &store);
                 let endpoint = &self.settings.endpoint;
                 self.watcher.say(&format!("cannot reach {endpoint}: using {name} as the cache has it"));
                 return Ok(path);
@@ -90,6 +98,26 @@ impl Hub {
         match shards.into_iter().find(|shard| !here.contains(shard)) {
             Some(shard) => Err(shard),
             None => Ok(place(name, wanted, store, &commit)),
+        }
+    }
+
+    /// Whether a commit's files in the cache say that no more are wanted of it: an earlier run may have fetched some of a
+    /// pattern's files, or the config alone.
+    fn is_sure(&self, name: &Name, wanted: Wanted, store: &Store) -> bool {
+        let here = store.commit().map(|commit| store.files(&commit)).unwrap_or_default();
+        let has = |files: &[&str]| here.iter().any(|file| files.contains(&file.as_str()));
+        match wanted {
+            Wanted::Files => name.file.as_ref().is_some_and(|file| here.contains(file)),
+            Wanted::Model | Wanted::Tokenizer => has(&TOKENIZERS),
+            Wanted::ModelOrAdapter => has(&[ADAPTER[0]]) || has(&TOKENIZERS),
+            Wanted::Adapter => true,
+        }
+    }
+
+    /// Says that the cache may lack some of a pattern's files.
+    fn warn_of_pattern(&self, name: &Name, wanted: Wanted, store: &Store) {
+        if wanted == Wanted::Files && !self.is_sure(name, wanted, store) {
+            self.watcher.say(&format!("{name}: taking the files that the cache has; the Hub may have more"));
         }
     }
 

@@ -122,7 +122,10 @@ impl FromStr for Name {
                 }
             }));
         }
-        if revision.as_ref().is_some_and(|revision| !is_path(revision)) {
+        if revision
+            .as_ref()
+            .is_some_and(|revision| !is_path(revision) || revision.contains(['?', '#', '%', ' ']))
+        {
             return Err(fail("what follows the @ is no revision: give a branch, a tag or a commit"));
         }
         if file.is_some_and(|file| !is_path(file)) {
@@ -144,7 +147,8 @@ fn revision(text: &str) -> (String, Option<&str>) {
 
 /// Whether a path stays within its folder and has no empty part: what a server or a config names becomes part of a path.
 pub(crate) fn is_path(text: &str) -> bool {
-    !text.contains(['\\', ':', '\0']) && text.split('/').all(|part| !matches!(part, "" | "." | ".."))
+    let strange = |c: char| c.is_control() || matches!(c, '\\' | ':');
+    !text.contains(strange) && text.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 impl fmt::Display for Name {

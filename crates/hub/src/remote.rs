@@ -207,7 +207,8 @@ impl Remote {
                 None => Error::NoRepository { name: of, url: page },
             },
             (_, status) => {
-                let message = if said.is_empty() { String::new() } else { format!(": {said}") };
+                let said: String = said.chars().filter(|c| !c.is_control()).collect();
+                let message = if said.is_empty() { said } else { format!(": {said}") };
                 Error::Status { name: of, url: url.to_owned(), status, message }
             }
         }

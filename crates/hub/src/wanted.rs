@@ -27,7 +27,10 @@ const WEIGHTS: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-const ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+/// A model's tokenizer; the first that is there is taken.
+pub(crate) const TOKENIZERS: [&str; 2] = ["tokenizer.json", "spiece.model"];
+
+pub(crate) const ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
 
 /// The files among `files` that are wanted; of weights in shards the list of them.
 pub(crate) fn select<'a>(name: &Name, wanted: Wanted, files: &'a [String]) -> Result<Vec<&'a str>> {
@@ -51,7 +54,7 @@ fn config<'a>(name: &Name, find: impl Fn(&str) -> Option<&'a str>) -> Result<Opt
 }
 
 fn tokenizer<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
-    ["tokenizer.json", "spiece.model"].into_iter().find_map(find)
+    TOKENIZERS.into_iter().find_map(find)
 }
 
 fn model<'a>(name: &Name, find: impl Fn(&str) -> Option<&'a str>) -> Result<Vec<&'a str>> {

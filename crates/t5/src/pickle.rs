@@ -2,6 +2,7 @@
 
 use std::io::{Cursor, Read};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use candle_core::DType;
@@ -24,6 +25,19 @@ pub(crate) struct Pickled {
 
 /// The tensors of a file's bytes.
 pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Pickled>> {
+    // candle's reader asserts what torch's files keep.
+    catch_unwind(AssertUnwindSafe(|| parse(path, bytes))).unwrap_or_else(|_| {
+        Err(Error::Tensors {
+            path: path.to_path_buf(),
+            what: format!("is no state_dict of torch.save; {SAVE}"),
+        })
+    })
+}
+
+/// The most bytes that names and places of tensors take: those of the largest models take a hundredth.
+const MOST: u64 = 256 << 20;
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Pickled>> {
     let fail = |what: String| Error::Tensors { path: path.to_path_buf(), what };
     let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|_| {
         fail(
@@ -37,7 +51,7 @@ pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Pickled>> {
     let pickle = pickle.ok_or_else(|| fail("holds no data.pkl: it is not by torch.save".to_owned()))?;
     let mut text = Vec::new();
     let entry = zip.by_name(pickle).map_err(|error| fail(error.to_string()))?;
-    { entry }.read_to_end(&mut text).map_err(Error::file(path))?;
+    entry.take(MOST).read_to_end(&mut text).map_err(Error::file(path))?;
     let mut stack = Stack::empty();
     let object = stack.read_loop(&mut text.as_slice()).and_then(|()| stack.finalize());
     let object = object.map_err(|error| fail(format!("data.pkl cannot be read: {error}")))?;

@@ -3,6 +3,7 @@ use std::io::{IsTerminal, Read};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tallow_data::{Prompts, Targets, TemplateSet, holds_rows};
+use tallow_hub::Wanted;
 use tallow_t5::GenerationOptions;
 
 use crate::args::GenerateArguments;
@@ -117,7 +118,7 @@ fn prompts(arguments: &GenerateArguments, run: Option<&Config>) -> Result<Vec<St
         bail!(Misuse(format!("{} holds rows: leave out --lines, which is for text", file.display())));
     }
     if !holds_rows(file) && arguments.template.is_none() {
-        return split(&given::text(file)?, arguments.lines);
+        return split(&given::text(&hub::local(file, Wanted::Files)?)?, arguments.lines);
     }
     let set = match (&arguments.template, run) {
         (Some(name), _) => TemplateSet::open(name).map_err(|error| Misuse(format!("--template: {error}")))?,

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use tallow_data::{Error, files, holds_rows};
 
-use tallow_hub::is_name;
+use tallow_hub::{Kind, Name, is_name};
 
 use super::Config;
 use crate::hub::meant;
@@ -42,8 +42,11 @@ pub fn missing(config: &Config, reads: Reads) -> Vec<(String, String)> {
 
 /// What is wrong with a model's folder, if it is none.
 pub fn model_problem(path: &Path) -> Option<String> {
+    if is_name(path) {
+        return repository_problem(path);
+    }
     let folder = path.display();
-    (!is_name(path) && !path.is_dir()).then(|| {
+    (!path.is_dir()).then(|| {
         format!(
             "{folder}: no such folder; a model is one with config.json, model.safetensors and tokenizer.json{}",
             meant(path)
@@ -54,7 +57,7 @@ pub fn model_problem(path: &Path) -> Option<String> {
 /// What is wrong with a file, if it is none.
 pub fn file_problem(path: &Path) -> Option<String> {
     match path.is_dir() {
-        _ if is_name(path) => None,
+        _ if is_name(path) => file_name_problem(path).err(),
         true => Some(format!("{}: a folder, not a file", path.display())),
         false if path.exists() => None,
         false => Some(Error::FileNotFound { path: path.into() }.to_string()),
@@ -64,7 +67,11 @@ pub fn file_problem(path: &Path) -> Option<String> {
 /// What is wrong with a name of files of rows, as far as it can be said without reading them.
 pub fn rows_problem(name: &Path) -> Option<String> {
     if is_name(name) {
-        return None;
+        return match file_name_problem(name) {
+            Ok(file) if holds_rows(Path::new(&file)) => None,
+            Ok(_) => Some(Error::UnknownKind { path: name.into() }.to_string()),
+            Err(problem) => Some(problem),
+        };
     }
     let files = match files(name) {
         Ok(files) => files,
@@ -81,6 +88,24 @@ pub fn rows_problem(name: &Path) -> Option<String> {
         }
         false if !holds_rows(path) => Some(Error::UnknownKind { path: path.clone() }.to_string()),
         false => file_problem(path),
+    })
+}
+
+/// What is wrong with a name on the Hub as that of a model or an adapter.
+pub fn repository_problem(path: &Path) -> Option<String> {
+    let name = path.display();
+    match path.to_string_lossy().parse::<Name>() {
+        Ok(Name { kind: Kind::Model, file: None, .. }) => None,
+        Ok(_) => Some(format!("{name}: give a repository of a model, as in hf://google/flan-t5-small")),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// The file that a name on the Hub is of, or what is wrong with it.
+fn file_name_problem(path: &Path) -> Result<String, String> {
+    let name: Name = path.to_string_lossy().parse().map_err(|error: tallow_hub::Error| error.to_string())?;
+    name.file.ok_or_else(|| {
+        format!("{}: name a file in it, as in hf://datasets/knkarthick/dialogsum/train.csv", path.display())
     })
 }
 

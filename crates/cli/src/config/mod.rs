@@ -21,7 +21,7 @@ use tallow_t5::GenerationOptions;
 use tallow_train::{Scores, TrainingOptions};
 
 pub use compute::{ComputeOptions, KernelChoice, Place, Precision};
-pub use files::{Reads, file_problem, model_problem, rows_problem};
+pub use files::{Reads, file_problem, model_problem, repository_problem, rows_problem};
 pub use load::{load, load_reading, read};
 pub use problems::{Invalid, Problem, Problems};
 pub use template::TemplateChoice;

@@ -13,7 +13,7 @@ use crate::args::ValidateArguments;
 use crate::commands::inspect::{TrainingReport, foresee};
 use crate::compute::Compute;
 use crate::config::{Config, Invalid, Problems, Reads, read};
-use crate::data::{TRAINING, check_vocabulary, model, task_tokenizer};
+use crate::data::{TRAINING, VALIDATION, check_vocabulary, model, task_tokenizer};
 use crate::progress::{self, count, size};
 use crate::run::RunFolder;
 use crate::survey::{Survey, Training, parts};
@@ -109,7 +109,9 @@ fn look(config: &Config, problems: &Problems, findings: &mut Findings, report: &
     }
     let mut known = Training::default();
     for (name, rows) in parts(config) {
-        let key = format!("task.0.{}", if name == TRAINING { "train" } else { name });
+        // Validation rows that are held out come of the training's files.
+        let of_training = name == TRAINING || name == VALIDATION && config.task().validation.is_none();
+        let key = format!("task.0.{}", if of_training { "train" } else { name });
         // Of a file that is not there, the config's problems say so.
         if !there(&key) {
             continue;
@@ -170,7 +172,7 @@ fn plan(config: &Config, compute: &Compute, mut base: T5, rows: &Survey) -> Resu
     };
     let heaviest = format!("the heaviest of {} batches", options.total_batches(&batches));
     let foreseen = foresee(&compute.engine, &base, &config.method, &all().collect::<Vec<_>>(), heaviest)?;
-    let dtype = compute.loads_in(&config.method).as_str();
+    let dtype = compute.dtype.as_str();
     let peak_bytes =
         foreseen.memory.iter().find(|memory| memory.dtype == dtype).map_or(0, |memory| memory.peak_bytes);
     let (mut trained, mut tokens, mut operations) = (0, 0, 0.0);
@@ -180,7 +182,7 @@ fn plan(config: &Config, compute: &Compute, mut base: T5, rows: &Survey) -> Resu
         operations += base.config.forward_flops(source, target);
     }
     let Some(first) = all().next() else { return Ok(None) };
-    let each = time::seconds_per_operation(&compute.engine, &base, config, &first)?;
+    let each = time::seconds_per_operation(compute, &base, config, &first)?;
     let epochs = trained as f64 / rows.rows as f64;
     let (parameters, seconds) = (base.parameters(), each * operations);
     Ok(Some(Plan { foreseen, peak_bytes, parameters, steps, epochs, tokens, seconds }))

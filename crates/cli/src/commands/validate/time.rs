@@ -5,8 +5,8 @@ use tallow_data::Sample;
 use tallow_ops::Randomness;
 use tallow_peft::{Initial, inject};
 use tallow_t5::T5;
-use tallow_train::Engine;
 
+use crate::compute::Compute;
 use crate::config::Config;
 
 /// Of rows that are timed on the CPU, the floating-point operations of their forward passes: about a second's.
@@ -15,12 +15,13 @@ const TIMED: f64 = 1e11;
 /// Seconds for each floating-point operation of a forward pass, with all that training does for it; timed over some of a
 /// batch's rows of these lengths, forward and backward, behind a first time that fetches the weights.
 pub fn seconds_per_operation(
-    engine: &Engine,
+    compute: &Compute,
     base: &T5,
     config: &Config,
     batch: &[(usize, usize)],
 ) -> Result<f64> {
-    let adapted = inject(base.clone(), &config.method, Initial::Seed(0), base.dtype())?;
+    let engine = &compute.engine;
+    let adapted = inject(base.clone(), &config.method, Initial::Seed(0), compute.dtype)?;
     let operations = |&(source, target): &(usize, usize)| base.config.forward_flops(source, target);
     let most = if base.device().is_cpu() { TIMED } else { f64::INFINITY };
     let mut sum = 0.0;

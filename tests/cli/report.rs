@@ -54,7 +54,7 @@ fn count(records: &[Vec<u8>], tag: &str) -> usize {
 fn a_run_leaves_a_page() {
     let place = Place::new();
     // Dialogues that would do harm.
-    let rows = lines(TEST_ROWS, 3).replace("\"dialogue\": \"", "\"dialogue\": \"</script><b>");
+    let rows = lines(TEST_ROWS, 3).replace("\"dialogue\":\"", "\"dialogue\":\"</script><b>");
     assert!(rows.contains("</script>"));
     place.write("test.jsonl", &rows);
     place.good("train DIR/trial.toml task.0.test=DIR/test.jsonl");

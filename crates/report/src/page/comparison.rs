@@ -53,7 +53,9 @@ fn table(class: &str, runs: &[Run], body: &str) -> String {
 }
 
 fn row(name: &str, cells: &[String], best: Option<usize>) -> String {
-    let mut row = format!("<tr><th>{}</th>", Text(name));
+    // A long key is broken between its words.
+    let name = Text(name).to_string().replace('.', ".<wbr>").replace('_', "_<wbr>");
+    let mut row = format!("<tr><th>{name}</th>");
     for (index, cell) in cells.iter().enumerate() {
         let class = if best == Some(index) { " class=\"best\"" } else { "" };
         let _ = write!(row, "<td{class}>{}</td>", Text(cell));

@@ -13,7 +13,7 @@ fn every_option_is_in_the_help() {
         ("evaluate", "<CONFIG> [KEY=VALUE] --adapter --base --predictions --json"),
         (
             "generate",
-            "--model --adapter --run --tokenizer --prompt --file --template --lines --max-new-tokens \
+            "--model --adapter --run --tokenizer --prompt --file --template --lines --json --newlines --max-new-tokens \
              --min-new-tokens --no-repeat-ngram-size --repetition-penalty --num-beams --length-penalty --early-stopping --temperature --top-k --top-p --seed \
              --max-source-tokens --batch-size --threads --device --dtype --tf32 --kernels",
         ),
@@ -272,7 +272,7 @@ fn inspect_tells_models_adapters_configs_and_runs_apart() {
     assert_eq!(config["training"][0]["trainable"], 9 * 2 * 2 * 2 * 128);
     assert_eq!(config["training"][0]["rows"], "the heaviest of 6 batches");
     let rows = config["generation"]["rows"].as_str().unwrap();
-    assert!(rows.starts_with("100 held-out rows, 16 at a time on a thread, the longest of "), "{rows}");
+    assert!(rows.starts_with("3 held-out rows, 16 at a time on a thread, the longest of "), "{rows}");
     assert!(rows.ends_with(" tokens, 6 new ones"), "{rows}");
     let cache = |line: &str| inspect(line)["generation"]["memory"][0]["cache_bytes"].as_u64().unwrap();
     assert!(cache("DIR/trial.toml evaluation.generation.num_beams=4") > cache("DIR/trial.toml"));

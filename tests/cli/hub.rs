@@ -139,14 +139,17 @@ fn an_adapter_of_the_hub_is_put_on_its_base() {
 fn a_path_that_is_not_there_is_no_request() {
     let hub = Hub::new();
     hub.run("generate --model google/tiny --prompt Hi").bad(
-        1,
-        "google/tiny: no such folder; a model is one with config.json, model.safetensors and tokenizer.json; did you mean \
+        2,
+        "--model google/tiny: no such folder; a model is one with config.json, model.safetensors and tokenizer.json; did you mean \
          hf://google/tiny?",
     );
     hub.run("inspect google/tiny")
-        .bad(1, "google/tiny: no such file or folder; did you mean hf://google/tiny?");
-    hub.run("generate --adapter google/tiny --prompt Hi")
-        .bad(1, "google/tiny: no such folder; did you mean hf://google/tiny?");
+        .bad(2, "google/tiny: no such file or folder; did you mean hf://google/tiny?");
+    hub.run("generate --adapter google/tiny --prompt Hi").bad(
+        2,
+        "--adapter google/tiny: no such folder; an adapter is one with adapter_config.json and adapter_model.safetensors; did \
+         you mean hf://google/tiny?",
+    );
     assert!(hub.server.requests().is_empty());
 }
 

@@ -59,7 +59,7 @@ fn everything_that_is_wrong_is_said_at_once() {
     for line in [
         "  error: `training.learning_rate=-1`: must",
         "  error: `evaluation.batch_size=0`: must be at least 1",
-        "  error: the settings: device: this binary was built without Metal",
+        "  error: device: this binary was built without Metal",
         "  error: task.0.validation: DIR/validation.jsonl:1: the target that template `dialogue-summary` makes",
         "  error: task.0.test: rows lack columns:",
         "    template `dialogue-summary` (prompt): column `dialogue` is missing in 1 of 2 rows, first at DIR/test.jsonl:2",

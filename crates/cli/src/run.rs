@@ -148,7 +148,12 @@ impl RunFolder {
 
     /// Whether a step has been made.
     pub fn has_steps(&self) -> bool {
-        std::fs::metadata(self.metrics()).is_ok_and(|metadata| metadata.len() > 0)
+        self.steps_bytes() > 0
+    }
+
+    /// The size of what is written down of steps.
+    pub fn steps_bytes(&self) -> u64 {
+        std::fs::metadata(self.metrics()).map_or(0, |metadata| metadata.len())
     }
 
     /// TensorBoard's files.

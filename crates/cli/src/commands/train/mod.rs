@@ -27,9 +27,10 @@ use crate::tensorboard::Board;
 pub fn run(arguments: &TrainArguments) -> Result<()> {
     let config = load(&arguments.config.config, &arguments.config.overrides)?;
     let folder = RunFolder::find(&config, arguments.resume)?;
+    let before = folder.steps_bytes();
     let result = train_and_measure(arguments, &config, &folder);
-    // A run that was stopped has a report too.
-    if folder.has_steps() {
+    // A run that was stopped has a report too; one that failed before its first step stays as it was.
+    if folder.has_steps() && (result.is_ok() || folder.steps_bytes() != before) {
         report::refresh(&folder);
     }
     let figures = result?;
@@ -65,6 +66,10 @@ fn train_and_measure(arguments: &TrainArguments, config: &Config, folder: &RunFo
     let place = folder.trained(config);
     let is_trained = arguments.resume && place.is_dir();
     let start = if is_trained { None } else { folder.checkpoints().newest()? };
+    // What cannot be gone on with stays as it is, the metrics behind it too.
+    if let Some(start) = &start {
+        start.check(&adapted.parameters)?;
+    }
     let done = start.as_ref().map_or(0, |start| start.progress.step);
     let _session = match is_trained {
         true => None,
@@ -159,8 +164,6 @@ fn train(
     if let Some(start) = &start {
         say(&format!("resuming after step {}", start.progress.step));
         warn_of_machine(start, engine);
-        // What cannot be gone on with stays as it is, the metrics behind it too.
-        start.check(&adapted.parameters)?;
     }
     let done = start.as_ref().map_or(0, |start| start.progress.step);
     let log = MetricsLog::open(&folder.metrics(), done)?;

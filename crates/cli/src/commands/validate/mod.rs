@@ -210,7 +210,7 @@ fn text(report: &Report) -> String {
     let mut text = [vec![state.to_owned()], counts].concat().join(", ");
     text = format!("{}: {text}", report.config);
     for finding in &report.findings {
-        text += &format!("\n  {finding}");
+        text += &format!("\n  {}", finding.to_string().replace('\n', "\n  "));
     }
     let mut line = |key: &str, value: String| text += &format!("\n{key:<12}{value}");
     for (index, part) in report.rows.iter().enumerate() {

@@ -172,6 +172,17 @@ fn several_runs_stand_side_by_side() {
 }
 
 #[test]
+fn scores_that_do_not_compare_have_no_best() {
+    let (one, other) = (Folder::new(3), Folder::new(3));
+    let evaluation = std::fs::read_to_string(one.path().join("evaluation.json")).unwrap();
+    other.write("evaluation.json", &evaluation.replace("0.5", "0.75"));
+    let best = || texts(&parsed(&[one.run(), other.run()]), ".figures .best");
+    assert_eq!(best(), ["75.00"]);
+    other.write("evaluation.json", &evaluation.replace("0.5", "0.75").replace("\"rows\":2", "\"rows\":3"));
+    assert_eq!(best(), Vec::<String>::new());
+}
+
+#[test]
 fn a_broken_file_is_named() {
     let folder = Folder::new(2);
     let cases = [

@@ -116,7 +116,15 @@ fn figures(runs: &[Run]) -> String {
         runs.iter().filter_map(after).flat_map(|evaluation| evaluation.rouge.keys().copied()).collect();
     for kind in kinds {
         let scores = values(&|run| after(run)?.rouge.get(&kind).map(|score| 100.0 * score.fmeasure));
-        found += &measured(&kind.to_string(), &scores, Better::Higher, |value| format!("{value:.2}"));
+        let write = |value: f64| format!("{value:.2}");
+        found += &match protocols(runs).len() {
+            1 => measured(&kind.to_string(), &scores, Better::Higher, write),
+            _ => {
+                let cells: Vec<String> =
+                    scores.iter().map(|score| score.map_or_else(|| "–".into(), write)).collect();
+                row(&kind.to_string(), &cells, None)
+            }
+        };
     }
     let rate = values(&|run| Some(run.log.tokens() as f64 / run.log.seconds().max(1e-6)));
     found += &measured("tokens a second", &rate, Better::Higher, short);
@@ -134,19 +142,22 @@ fn after(run: &Run) -> Option<&Evaluation> {
     run.evaluations.after.as_ref()
 }
 
+/// The ways in which the runs were measured: rows, stemmer, references.
+fn protocols(runs: &[Run]) -> BTreeSet<(usize, bool, String)> {
+    let found = runs.iter().filter_map(after);
+    found.map(|one| (one.rows, one.stemmer, one.references.to_string())).collect()
+}
+
 /// What to know of the scores that stand side by side.
 fn rows_note(runs: &[Run]) -> String {
-    let found: Vec<&Evaluation> = runs.iter().filter_map(after).collect();
-    let protocols: BTreeSet<(usize, bool, String)> =
-        found.iter().map(|one| (one.rows, one.stemmer, one.references.to_string())).collect();
-    match (protocols.len(), found.first()) {
+    match (protocols(runs).len(), runs.iter().find_map(after)) {
         (0, _) | (_, None) => String::new(),
         (1, Some(one)) => {
             let protocol = super::scores::protocol(one);
             format!("ROUGE after training, on {} rows: {protocol} The best figure of a row is in bold.", one.rows)
         }
         _ => "ROUGE after training, F1 × 100. The runs were not measured alike (rows, stemmer or references differ): \
-              these figures do not compare. The best figure of a row is in bold."
+              these figures do not compare. Of the others, the best of a row is in bold."
             .to_owned(),
     }
 }

@@ -56,7 +56,7 @@ fn header(run: &Run) -> String {
     let mut list = String::new();
     let mut fact = |name: &str, value: String, note: String| {
         let note = if note.is_empty() { note } else { format!("<small>{}</small>", Text(note)) };
-        let _ = write!(list, "<div><dt>{name}</dt><dd>{}{note}</dd></div>\n", Text(value));
+        let _ = writeln!(list, "<div><dt>{name}</dt><dd>{}{note}</dd></div>", Text(value));
     };
     if !facts.method.is_empty() {
         let base = run.config.get("model").and_then(|model| model.get("path")).and_then(toml::Value::as_str);

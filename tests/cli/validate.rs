@@ -75,7 +75,7 @@ fn everything_that_is_wrong_is_said_at_once() {
     let findings: Vec<&str> =
         report["findings"].as_array().unwrap().iter().map(|found| found["what"].as_str().unwrap()).collect();
     assert!(
-        findings.iter().any(|what| what.contains("warmup_steps = 6, but the run has 6 steps")),
+        findings.iter().any(|what| what.contains("6 of 6 steps leave none after the warm-up")),
         "{findings:?}"
     );
     assert!(findings.iter().any(|what| what.contains("`query`")), "{findings:?}");

@@ -19,7 +19,7 @@ fn several_problems_come_together() {
       DIR/trial.toml:18: training.learning_rat: is not a known key; did you mean `learning_rate`?
       DIR/trial.toml:22: evaluation.before_rows: invalid type: string "two", expected a whole number from 0
       DIR/trial.toml:30: task.0.train: DIR/none.jsonl: no such file
-      DIR/trial.toml:34: task.0.template: no template set `dialog-summary`; did you mean `dialogue-summary`? Known sets: alpaca, dialogue-summary, dialogue-summary-flan
+      DIR/trial.toml:34: task.0.template: no template set `dialog-summary`; did you mean `dialogue-summary`? Known sets: alpaca, dialogue-summary, dialogue-summary-flan, entities, entities-of-type, qa-choices, qa-choices-lettered, qa-closed-book, qa-context, review-rating, review-sentence, sentiment, translation; a file of templates ends in .toml or .yaml
     "#);
 }
 
@@ -189,7 +189,7 @@ fn templates_that_cannot_be() {
     };
     assert_snapshot!(train("alpacca"), @"
     2: error: DIR/trial.toml: 1 problem
-      `task.0.template=alpacca`: no template set `alpacca`; did you mean `alpaca`? Known sets: alpaca, dialogue-summary, dialogue-summary-flan
+      `task.0.template=alpacca`: no template set `alpacca`; did you mean `alpaca`? Known sets: alpaca, dialogue-summary, dialogue-summary-flan, entities, entities-of-type, qa-choices, qa-choices-lettered, qa-closed-book, qa-context, review-rating, review-sentence, sentiment, translation; a file of templates ends in .toml or .yaml
     ");
     assert_snapshot!(train("{prompt = \"{{ dialogue\", target = \"{{ summary }}\"}"), @r#"
     2: error: DIR/trial.toml: 1 problem
@@ -199,13 +199,13 @@ fn templates_that_cannot_be() {
     2: error: DIR/trial.toml: 1 problem
       `task.0.template={prompt = "{% if dialogue %}", target = "{{ summary }}"}`: template `inline`: syntax error: unexpected end of input, expected end of block (in prompt:1)
     "#);
-    assert_snapshot!(train("{prompt = \"{{ dialogue | shorten }}\", target = \"{{ summary }}\"}"), @"1: error: data/quickstart/test.jsonl:1: template `inline`: unknown filter: filter shorten is unknown (in prompt:1)");
+    assert_snapshot!(train("{prompt = \"{{ dialogue | shorten }}\", target = \"{{ summary }}\"}"), @"1: error: DIR/rows.jsonl:1: template `inline`: unknown filter: filter shorten is unknown (in prompt:1)");
     assert_snapshot!(train("{prompt = \"{{ dialogue }}\"}"), @r#"
     2: error: DIR/trial.toml: 1 problem
-      `task.0.template={prompt = "{{ dialogue }}"}`: expected a template's name, or a table with `prompt` and `target`
+      `task.0.template={prompt = "{{ dialogue }}"}`: expected a template set's name or file, or a table with `prompt` and `target`, or with `set` and `names`
     "#);
     assert_snapshot!(train("7"), @"
     2: error: DIR/trial.toml: 1 problem
-      `task.0.template=7`: no template set `7`; did you mean `alpaca`? Known sets: alpaca, dialogue-summary, dialogue-summary-flan
+      `task.0.template=7`: no template set `7`; did you mean `alpaca`? Known sets: alpaca, dialogue-summary, dialogue-summary-flan, entities, entities-of-type, qa-choices, qa-choices-lettered, qa-closed-book, qa-context, review-rating, review-sentence, sentiment, translation; a file of templates ends in .toml or .yaml
     ");
 }

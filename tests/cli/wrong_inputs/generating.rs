@@ -25,7 +25,7 @@ fn rows_that_are_taken_for_text_and_text_for_rows() {
     assert_snapshot!(generate(&format!("--file {TEST_ROWS}")), @"2: error: data/quickstart/test.jsonl holds rows: name the template that makes prompts of them, --template NAME");
     assert_snapshot!(generate(&format!("--file {TEST_ROWS} --lines")), @"2: error: data/quickstart/test.jsonl holds rows: leave out --lines, which is for text");
     assert_snapshot!(generate("--file DIR/one.txt --template dialogue-summary"), @"2: error: --file DIR/one.txt: the kind of file is told by its extension: .jsonl, .ndjson, .json, .csv, .tsv or .parquet, all but the last also with .gz or .zst behind it");
-    assert_snapshot!(generate(&format!("--file {TEST_ROWS} --template dialog")), @"2: error: --template: no template set `dialog`; did you mean `dialogue-summary`? Known sets: alpaca, dialogue-summary, dialogue-summary-flan");
+    assert_snapshot!(generate(&format!("--file {TEST_ROWS} --template dialog")), @"2: error: --template: no template set `dialog`; did you mean `dialogue-summary`? Known sets: alpaca, dialogue-summary, dialogue-summary-flan, entities, entities-of-type, qa-choices, qa-choices-lettered, qa-closed-book, qa-context, review-rating, review-sentence, sentiment, translation; a file of templates ends in .toml or .yaml");
 }
 
 #[test]

@@ -52,5 +52,5 @@ fn texts_that_are_empty() {
 fn rows_that_a_template_cannot_be_filled_from() {
     let place = Place::new();
     let template = "task.0.template={prompt=\"{{dialogue+1}}\",target=\"{{summary}}\"}";
-    assert_snapshot!(wrong(&place, &format!("train DIR/trial.toml {template}")), @"1: error: data/quickstart/test.jsonl:1: template `inline`: invalid operation: tried to use + operator on unsupported types string and number (in prompt:1)");
+    assert_snapshot!(wrong(&place, &format!("train DIR/trial.toml {template}")), @"1: error: DIR/rows.jsonl:1: template `inline`: invalid operation: tried to use + operator on unsupported types string and number (in prompt:1)");
 }

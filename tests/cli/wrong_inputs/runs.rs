@@ -29,7 +29,7 @@ fn runs_that_are_there() {
     place.edit("runs/trial/config.toml", "data/quickstart/base", "DIR/moved");
     assert_snapshot!(wrong(&place, "generate --run DIR/runs/trial --prompt Hi"), @"
     2: error: DIR/runs/trial/config.toml: 1 problem
-      DIR/runs/trial/config.toml:11: model.path: DIR/moved: no such folder; a model is one with config.json, model.safetensors and tokenizer.json
+      DIR/runs/trial/config.toml:12: model.path: DIR/moved: no such folder; a model is one with config.json, model.safetensors and tokenizer.json
     ");
 }
 
@@ -49,8 +49,12 @@ fn checkpoints_that_are_broken() {
     let parameters = "runs/trial/checkpoints/step-000003/parameters.json";
     place.edit(parameters, "[4,128]", "[8,64]");
     assert_snapshot!(resume(), @"1: error: DIR/runs/trial/checkpoints/step-000003: holds other parameters than this run trains: base_model.model.encoder.block.0.layer.0.SelfAttention.q.lora_A.weight [8, 64] where it has base_model.model.encoder.block.0.layer.0.SelfAttention.q.lora_A.weight [4, 128]");
-    place.write("runs/trial/checkpoints/step-000003/progress.json", "{\"step\": 3");
+    place.edit(parameters, "[8,64]", "[4,128]");
+    let file = "runs/trial/checkpoints/step-000003/progress.json";
+    let progress = place.read(file);
+    place.write(file, "{\"step\": 3");
     assert_snapshot!(resume(), @"1: error: DIR/runs/trial/checkpoints/step-000003/progress.json: EOF while parsing an object at line 1 column 10; remove this checkpoint's folder to resume from the one before it");
+    place.write(file, &progress);
     place.write("runs/trial/evaluation.json", "{");
     assert_snapshot!(resume(), @"1: error: DIR/runs/trial/evaluation.json: broken: remove it to measure anew: EOF while parsing an object at line 1 column 1");
     place.write("runs/trial/config.toml", "name = \"trial\"");

@@ -39,7 +39,8 @@ impl Figures {
         }
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{}: not valid", path.display()))
+        serde_json::from_str(&text)
+            .with_context(|| format!("{}: broken: remove it to measure anew", path.display()))
     }
 
     pub fn write(&self, folder: &RunFolder) -> Result<()> {

@@ -70,12 +70,12 @@ fn train_and_measure(arguments: &TrainArguments, config: &Config, folder: &RunFo
     if let Some(start) = &start {
         start.check(&adapted.parameters)?;
     }
+    let mut figures = Figures::read(folder)?;
     let done = start.as_ref().map_or(0, |start| start.progress.step);
     let _session = match is_trained {
         true => None,
         false => Some(Session::begin(folder, config, &compute, &base, trainable, done)?),
     };
-    let mut figures = Figures::read(folder)?;
     let before_rows = config.evaluation.before_rows.min(task.held_out.len());
     if before_rows > 0 && figures.before.is_none() {
         let rows = &task.held_out[..before_rows];

@@ -5,6 +5,7 @@ mod time;
 
 use anyhow::{Result, anyhow};
 use serde::Serialize;
+use tallow_peft::{Initial, inject};
 use tallow_t5::T5;
 use tallow_train::{BatchTokens, TOKENS_ON_HOST};
 
@@ -107,6 +108,10 @@ fn look(config: &Config, problems: &Problems, findings: &mut Findings, report: &
     if let Some(base) = &base {
         kept(findings, "model.tokenizer", check_vocabulary(&tokenizer, &config.model, base));
     }
+    if let (Some(compute), Some(base), true) = (&compute, &base, whole("method")) {
+        let adapted = inject(base.clone(), &config.method, Initial::Seed(0), compute.dtype);
+        kept(findings, "method", adapted.map(drop).map_err(Into::into));
+    }
     let mut known = Training::default();
     for (name, rows) in parts(config) {
         // Validation rows that are held out come of the training's files.
@@ -133,8 +138,9 @@ fn look(config: &Config, problems: &Problems, findings: &mut Findings, report: &
         findings.warn("task.0", what.to_owned());
     }
     let trained = report.rows.iter().find(|part| part.name == TRAINING);
-    if let (Some(compute), Some(base), Some(rows), true, true) =
-        (compute, base, trained, whole("training"), whole("method"))
+    let is_whole = whole("training") && findings.0.iter().all(|finding| finding.place != "method");
+    if let (Some(compute), Some(base), Some(rows), true) =
+        (compute, base, trained, is_whole && whole("method"))
     {
         report.training = kept(findings, "training", plan(config, &compute, base, rows)).flatten();
     }

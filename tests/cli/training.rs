@@ -135,10 +135,10 @@ fn a_run_that_is_interrupted_while_it_is_measured_is_not_trained_again() {
     let slow = "train DIR/trial.toml evaluation.rows=100 evaluation.generation.max_new_tokens=200 \
                 evaluation.generation.min_new_tokens=200";
     let child = start(&place, slow);
-    wait(|| place.path("runs/trial/adapter").exists());
+    wait(|| place.path("runs/trial/report.html").exists());
     interrupt(&child);
     let stopped = place.came_to(&child.wait_with_output().unwrap());
-    let words = "stopped; go on with: tallow train DIR/runs/trial/config.toml --resume\n";
+    let words = "; go on with: tallow train DIR/runs/trial/config.toml --resume\n";
     assert!(stopped.code == 130 && stopped.stderr.ends_with(words), "{stopped:?}");
     assert_eq!(place.json("runs/trial/evaluation.json")["after"], Value::Null);
     assert!(place.read("runs/trial/report.html").contains("Trained, not measured yet"));

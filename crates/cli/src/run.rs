@@ -292,7 +292,8 @@ impl Interrupt {
         }
     }
 
-    /// Whether a step is running that should end with a checkpoint.
+    /// Whether something is under way that should come to its end: a step and its checkpoint, or what the training
+    /// leaves.
     pub fn training(&self, running: bool) {
         self.training.store(running, Ordering::SeqCst);
     }

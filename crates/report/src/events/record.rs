@@ -39,7 +39,7 @@ pub(super) mod tests {
 
     fn masked(bytes: &[u8]) -> [u8; 4] {
         let crc = bitwise(bytes);
-        (((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8)).to_le_bytes()
+        crc.rotate_left(17).wrapping_add(0xa282_ead8).to_le_bytes()
     }
 
     fn bitwise(bytes: &[u8]) -> u32 {

@@ -109,6 +109,7 @@ fn train_and_measure(arguments: &TrainArguments, config: &Config, folder: &RunFo
             }
             // Measuring may take long, and be interrupted.
             report::refresh(folder);
+            interrupt.training(false);
             interrupt.check(|| stopped("the training", folder))?;
             adapted.model
         }
@@ -182,7 +183,6 @@ fn train(
         stop: &interrupt.stop,
     }
     .run(start.as_ref(), &mut observers)?;
-    interrupt.training(false);
     drop(observers);
     if let Some(peak) = engine.peak_memory() {
         say(&format!("at most {} of memory", progress::size(peak as u64)));

@@ -170,6 +170,15 @@ impl RunFolder {
         &self.0
     }
 
+    /// The same, which must be there.
+    pub fn trained_by_now(&self, config: &Config) -> Result<PathBuf> {
+        let trained = self.trained(config);
+        if !trained.is_dir() {
+            bail!("{}: the run has not ended; {}", trained.display(), self.go_on());
+        }
+        Ok(trained)
+    }
+
     /// What was trained: an adapter, or a model.
     pub fn trained(&self, config: &Config) -> PathBuf {
         self.0.join(if config.method.has_adapter() { "adapter" } else { "model" })

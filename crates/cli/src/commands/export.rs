@@ -20,11 +20,14 @@ pub fn run(arguments: &ExportArguments) -> Result<()> {
     let (base, adapter) = match (&arguments.run, &arguments.model, &arguments.adapter) {
         (Some(run), _, named) => {
             let (folder, config) = RunFolder::open(run)?;
-            let trained = folder.trained(&config);
+            let trained = match named {
+                Some(adapter) => adapter.clone(),
+                None => folder.trained_by_now(&config)?,
+            };
             if named.is_none() && !config.method.has_adapter() {
                 bail!("{} is a full fine-tuning: {} is the model already", run.display(), trained.display());
             }
-            (config.model, named.clone().unwrap_or(trained))
+            (config.model, trained)
         }
         (None, Some(model), Some(adapter)) => {
             (ModelOptions { path: model.clone(), tokenizer: None }, adapter.clone())

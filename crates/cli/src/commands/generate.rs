@@ -38,7 +38,7 @@ pub fn run(arguments: &GenerateArguments) -> Result<()> {
     let plain = || model(&base.path, compute.device(), compute.dtype);
     let model = match (&run, &arguments.adapter) {
         (_, Some(folder)) => adapt(plain()?, folder)?.model,
-        (Some((folder, config)), None) => trained(config, &folder.trained(config), &compute)?,
+        (Some((folder, config)), None) => trained(config, &folder.trained_by_now(config)?, &compute)?,
         (None, None) => plain()?,
     };
     check_vocabulary(&tokenizer, &base, &model)?;

@@ -9,6 +9,9 @@ use super::overrides::is_within;
 /// The config, if it can be had, and what is wrong: a bad key is noted and taken out, a missing one noted and
 /// something put in its place, and the rest read on.
 pub(super) fn check(mut value: Value) -> (Option<Config>, Vec<(String, String)>) {
+    if let Some(method) = value.get_mut("method").and_then(Value::as_table_mut) {
+        method.entry("kind").or_insert_with(|| "lora".into());
+    }
     let mut problems: Vec<(String, String)> = Vec::new();
     // Keys that were missing: nothing is said of what stands in for them.
     let mut stand_ins: Vec<String> = Vec::new();

@@ -118,7 +118,9 @@ fn look(config: &Config, problems: &Problems, findings: &mut Findings, report: &
         let of_training = name == TRAINING || name == VALIDATION && config.task().validation.is_none();
         let key = format!("task.0.{}", if of_training { "train" } else { name });
         // Of a file that is not there, the config's problems say so.
-        if !there(&key) {
+        let is_said =
+            name != TRAINING && of_training && findings.0.iter().any(|finding| finding.place == key);
+        if !there(&key) || is_said {
             continue;
         }
         let survey = rows.and_then(|rows| {

@@ -108,7 +108,7 @@ fn colours_are_for_terminals_that_want_them() {
     let place = Place::new();
     let says = |line: &str, environment: &[(&str, &str)]| {
         let mut command = place.command(line);
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
             command.env_remove(name);
         }
         command.env("TERM", "xterm-256color").envs(environment.iter().copied());

@@ -6,6 +6,7 @@ mod amx;
 mod dots;
 pub(crate) mod gemm;
 pub(crate) mod simd;
+mod transpose;
 
 use candle_core::Device;
 

@@ -1,13 +1,13 @@
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
-use tallow_ops::{ParameterSpec, Parameters, Randomness, Traced};
+use tallow_ops::{Parameters, Traced};
 use tallow_t5::T5;
 
-use crate::lora::{self, LoraAdapter};
-use crate::{AdapterFile, BaseName, LoraOptions, Method, Result};
+use crate::file::{self, Layout};
+use crate::kind::Draft;
+use crate::{AdapterFile, BaseName, Method, Result};
 
 /// What trained tensors hold before the first step.
 #[derive(Clone, Copy, Debug)]
@@ -26,62 +26,27 @@ pub struct Adapted {
     pub parameters: Parameters,
     /// The method.
     pub method: Method,
+    layout: Box<dyn Layout>,
 }
 
-/// Hooks `method` to `model`, which computes in `dtype` from then on. Weights that are trained are best loaded in
-/// f32: their masters are f32, and the model is given copies.
+/// Hooks `method` to `model`, which computes in `dtype` from then on. Where [`Method::starts_from_weights`], the model is
+/// best loaded in f32: masters of trained weights are f32, and all that is not trained is rounded to `dtype` here.
 ///
 /// # Errors
 /// If its targets match nothing, or the tensors of a file do not fit the model: all of them are listed.
-pub fn inject(model: T5, method: &Method, initial: Initial, dtype: DType) -> Result<Adapted> {
-    match method {
-        Method::Lora(options) => inject_lora(model, options, initial, dtype),
-        Method::Full(_) => inject_full(model, dtype),
-    }
-}
-
-fn inject_lora(mut model: T5, options: &LoraOptions, initial: Initial, dtype: DType) -> Result<Adapted> {
+pub fn inject(mut model: T5, method: &Method, initial: Initial, dtype: DType) -> Result<Adapted> {
+    let fresh = matches!(initial, Initial::Seed(_));
+    let Draft { tensors, hook, layout } = method.kind().draft(&model, fresh)?;
     let device = model.device().clone();
-    let mut linears = model.linears_mut();
-    let selected = options.target_modules.select(linears.iter().map(|linear| linear.name()))?;
-    let mut selected = selected.into_iter();
-    linears.retain(|_| selected.next().unwrap_or(false));
-    let specs: Vec<ParameterSpec> = match initial {
-        Initial::Seed(seed) => {
-            let randomness = Randomness::new(seed, 0, 0);
-            let specs =
-                linears.iter().zip(0..).map(|(linear, i)| lora::initial(linear, options, randomness, i));
-            specs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
+    let parameters = Parameters::new(Draft::specs(tensors, &*layout, initial)?, &device, dtype)?;
+    let traced: Vec<Traced> = (0..parameters.entries().len()).map(|i| parameters.traced(i)).collect();
+    hook(&mut model, &traced)?;
+    for weight in model.weights_mut() {
+        if !weight.value.is_traced() && weight.value.value().dtype() != dtype {
+            weight.value = Traced::constant(weight.value.value().to_dtype(dtype)?);
         }
-        Initial::File(file) => {
-            let wanted = linears
-                .iter()
-                .flat_map(|linear| lora::names(linear.name()).into_iter().zip(lora::shapes(linear, options)));
-            file.take(wanted)?
-        }
-    };
-    let parameters = Parameters::new(specs, &device, dtype)?;
-    for (i, linear) in linears.into_iter().enumerate() {
-        linear.adapter = Some(Arc::new(LoraAdapter {
-            a: parameters.traced(2 * i),
-            b: parameters.traced(2 * i + 1),
-            scale: options.scale(),
-            dropout: options.dropout,
-        }));
     }
-    Ok(Adapted { model, parameters, method: Method::Lora(options.clone()) })
-}
-
-fn inject_full(mut model: T5, dtype: DType) -> Result<Adapted> {
-    let device = model.device().clone();
-    let spec =
-        |weight: &&mut tallow_t5::Weight| ParameterSpec::new(weight.name(), weight.value.value().clone());
-    let specs = model.weights_mut().iter().map(spec).collect();
-    let parameters = Parameters::new(specs, &device, dtype)?;
-    for (i, weight) in model.weights_mut().into_iter().enumerate() {
-        weight.train(parameters.traced(i));
-    }
-    Ok(Adapted { model, parameters, method: Method::Full(crate::FullOptions {}) })
+    Ok(Adapted { model, parameters, method: method.clone(), layout })
 }
 
 impl Adapted {
@@ -90,8 +55,16 @@ impl Adapted {
     /// # Errors
     /// If it cannot be read, is of a kind that is not known here, or is of another model.
     pub fn load(model: T5, folder: &Path) -> Result<Self> {
-        let (file, dtype) = (AdapterFile::open(folder)?, model.dtype());
-        inject(model, &file.method, Initial::File(&file), dtype)
+        Self::from_file(model, &AdapterFile::open(folder)?)
+    }
+
+    /// Loads an adapter onto `model`.
+    ///
+    /// # Errors
+    /// If it is of another model.
+    pub fn from_file(model: T5, file: &AdapterFile) -> Result<Self> {
+        let dtype = model.dtype();
+        inject(model, &file.method, Initial::File(file), dtype)
     }
 
     /// Writes what was trained to `folder`: PEFT files for an adapter, a whole model for full fine-tuning.
@@ -115,10 +88,33 @@ impl Adapted {
         name: &BaseName,
         tokenizer: Option<&Path>,
     ) -> Result<()> {
-        match &self.method {
-            Method::Lora(options) => crate::file::write(&self.parameters, options, folder, name),
-            Method::Full(_) => Ok(tallow_t5::save(&self.masters(), base, tokenizer, folder)?),
+        match self.method.has_adapter() {
+            true => file::write(self, folder, name),
+            false => Ok(tallow_t5::save(&self.masters(), base, tokenizer, folder)?),
         }
+    }
+
+    /// What was trained as an adapter's file has it, by name.
+    ///
+    /// # Errors
+    /// If a tensor cannot be laid out.
+    pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        self.laid_out((0..self.parameters.entries().len()).map(|i| Ok(self.parameters.value(i))))
+    }
+
+    /// Gradients, in a buffer of the parameters' length, as an adapter's file would have them.
+    ///
+    /// # Errors
+    /// If the buffer is shorter, or a tensor cannot be laid out.
+    pub fn gradients(&self, buffer: &Tensor) -> Result<Vec<(String, Tensor)>> {
+        self.laid_out(
+            (0..self.parameters.entries().len()).map(|i| Ok(self.parameters.view(i, buffer)?)),
+        )
+    }
+
+    fn laid_out(&self, trained: impl Iterator<Item = Result<Tensor>>) -> Result<Vec<(String, Tensor)>> {
+        let written = self.layout.written(trained.collect::<Result<_>>()?)?;
+        Ok(self.layout.stored().into_iter().map(|(name, _)| name).zip(written).collect())
     }
 
     /// The model with the trained weights in f32, as they are kept, not as it computes with them.

@@ -20,15 +20,57 @@ pub enum Error {
         what: String,
     },
     /// Targets that match no linear layer of the model.
-    #[error("target_modules {targets} match no linear layer of the model; its layers end in {known}")]
+    #[error("target_modules {targets} match no layer of the model; its layers end in {known}")]
     NoTarget {
         /// What was asked for.
         targets: String,
         /// The last parts of the linear layers' names.
         known: String,
     },
+    /// Targets that are excluded, or lie in other layers.
+    #[error("of the layers that target_modules {targets} match, exclude_modules and layers leave none")]
+    NothingLeft {
+        /// What was asked for.
+        targets: String,
+    },
+    /// A target that is no linear layer of a block.
+    #[error("{name} is no linear layer of a block: give it to lora")]
+    NotLinear {
+        /// The layer.
+        name: String,
+    },
+    /// A layer whose weight gives no start.
+    #[error("{name} cannot be started from its weight{}: give init_lora_weights = \"kaiming\"",
+        rank.map_or(String::new(), |rank| format!(" at rank {rank}, of which it has fewer")))]
+    Start {
+        /// The layer.
+        name: String,
+        /// The rank that is too large, if that is why.
+        rank: Option<usize>,
+    },
+    /// A weight whose singular values cannot be found.
+    #[error("the singular values of a weight cannot be found: is it finite?")]
+    Svd,
+    /// A module that the model does not have.
+    #[error("modules_to_save has {module}, which no weight's name ends in")]
+    NoModule {
+        /// Its name.
+        module: String,
+    },
+    /// A pattern that matches no weight.
+    #[error("`{pattern}` matches no weight of the model; names are as encoder.block.0.layer.0.layer_norm.weight")]
+    NoWeight {
+        /// The pattern.
+        pattern: String,
+    },
+    /// Tokens whose rows cannot be trained, or started from.
+    #[error("tokens: {what}")]
+    Tokens {
+        /// Why.
+        what: String,
+    },
     /// A target pattern that is not a regular expression.
-    #[error("target_modules `{pattern}` is not a regular expression: {source}")]
+    #[error("`{pattern}` is not a regular expression: {source}")]
     Pattern {
         /// The pattern.
         pattern: String,

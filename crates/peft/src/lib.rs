@@ -1,7 +1,7 @@
 //! Fine-tuning methods for T5, and their files in Hugging Face PEFT's format.
 //!
-//! [`inject`] is the one place that tells methods apart: it hooks a method to a model and lays out what is
-//! trained in one flat buffer. An adapter written here loads in Python's peft, and the other way round.
+//! [`inject`] hooks a method to a model and lays out what is trained in one flat buffer. A method is one file here, and
+//! one arm of the only branch that tells methods apart (`Method::kind`). An adapter written here loads in Python's peft, and the other way round.
 //!
 //! ```
 //! use std::path::Path;
@@ -28,15 +28,31 @@
 //! ```
 
 mod adapted;
+mod bottleneck;
+mod dora;
 mod error;
 mod file;
+mod full;
+mod ia3;
+mod kind;
 mod lora;
 mod method;
 mod norms;
+mod prefix;
+mod prompt;
+mod selective;
 mod target;
 
 pub use adapted::{Adapted, Initial, inject};
+pub use bottleneck::{AfterSublayer, BottleneckOptions, Reads};
+pub use dora::DoraOptions;
 pub use error::{Error, Result};
 pub use file::{AdapterFile, BaseName, is_adapter};
-pub use method::{FullOptions, LoraOptions, Method};
+pub use full::FullOptions;
+pub use ia3::Ia3Options;
+pub use lora::{LoraOptions, LoraStart};
+pub use method::Method;
+pub use prefix::{PrefixAttention, PrefixOptions};
+pub use prompt::{PromptOptions, PromptStart};
+pub use selective::SelectiveOptions;
 pub use target::TargetModules;

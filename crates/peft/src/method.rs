@@ -1,6 +1,10 @@
 use serde::{Deserialize, Serialize};
 
-use crate::TargetModules;
+use crate::kind::Kind;
+use crate::{
+    BottleneckOptions, DoraOptions, FullOptions, Ia3Options, LoraOptions, PrefixOptions, PromptOptions,
+    SelectiveOptions,
+};
 
 /// How a model is fine-tuned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -8,6 +12,18 @@ use crate::TargetModules;
 pub enum Method {
     /// Low-rank updates of frozen weights. Hu et al. 2021.
     Lora(LoraOptions),
+    /// Low-rank updates of weights' directions, and their lengths. Liu et al. 2024.
+    Dora(DoraOptions),
+    /// Factors of keys, values and inner activations. Liu et al. 2022.
+    Ia3(Ia3Options),
+    /// Virtual tokens before every source. Lester et al. 2021.
+    Prompt(PromptOptions),
+    /// Keys and values before those of every row. Li and Liang 2021.
+    Prefix(PrefixOptions),
+    /// Bottleneck adapters behind sublayers. Houlsby et al. 2019.
+    Bottleneck(BottleneckOptions),
+    /// Some of the base's weights, and added biases.
+    Selective(SelectiveOptions),
     /// Every weight.
     Full(FullOptions),
 }
@@ -19,72 +35,39 @@ impl Default for Method {
 }
 
 impl Method {
+    /// What the method has to say of itself: the one branch by method.
+    pub(crate) fn kind(&self) -> &dyn Kind {
+        match self {
+            Self::Lora(options) => options,
+            Self::Dora(options) => options,
+            Self::Ia3(options) => options,
+            Self::Prompt(options) => options,
+            Self::Prefix(options) => options,
+            Self::Bottleneck(options) => options,
+            Self::Selective(options) => options,
+            Self::Full(options) => options,
+        }
+    }
+
     /// What is wrong with the options, by key.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::Lora(lora) => lora.problems(),
-            Self::Full(FullOptions {}) => Vec::new(),
-        }
+        self.kind().problems()
     }
 
     /// Whether what is trained is kept apart from the base, as an adapter.
     pub fn has_adapter(&self) -> bool {
-        matches!(self, Self::Lora(_))
+        self.kind().has_adapter()
+    }
+
+    /// Whether it starts from the digits of the base's own weights: the model is best loaded in f32 then, and
+    /// [`inject`](crate::inject) rounds what is not trained.
+    pub fn starts_from_weights(&self) -> bool {
+        self.kind().starts_from_weights()
     }
 }
 
-/// LoRA's settings, by peft's names where peft has them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LoraOptions {
-    /// The rank of an update, peft's `r`.
-    pub rank: usize,
-    /// The update is scaled by alpha / rank; peft's `lora_alpha`.
-    pub alpha: f64,
-    /// The probability that an element of an update's input is dropped in training; peft's `lora_dropout`.
-    pub dropout: f64,
-    /// The layers that are adapted.
-    pub target_modules: TargetModules,
-    /// Scale by alpha / sqrt(rank) instead. Kalajdzievski 2023.
-    pub use_rslora: bool,
-}
-
-impl Default for LoraOptions {
-    fn default() -> Self {
-        Self {
-            rank: 8,
-            alpha: 32.0,
-            dropout: 0.0,
-            target_modules: TargetModules::default(),
-            use_rslora: false,
-        }
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.kind().describe())
     }
 }
-
-impl LoraOptions {
-    /// What multiplies B A.
-    pub fn scale(&self) -> f64 {
-        let rank = self.rank as f64;
-        self.alpha / if self.use_rslora { rank.sqrt() } else { rank }
-    }
-
-    fn problems(&self) -> Vec<(&'static str, String)> {
-        let mut problems = Vec::new();
-        if self.rank == 0 {
-            problems.push(("rank", "must be at least 1".to_owned()));
-        }
-        if !(self.alpha > 0.0 && self.alpha.is_finite()) {
-            problems.push(("alpha", "must be a positive number".to_owned()));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            problems.push(("dropout", "must lie in [0, 1)".to_owned()));
-        }
-        problems.extend(self.target_modules.problem().map(|problem| ("target_modules", problem)));
-        problems
-    }
-}
-
-/// Full fine-tuning has no settings of its own.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FullOptions {}

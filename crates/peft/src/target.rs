@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
@@ -32,15 +34,31 @@ impl std::fmt::Display for TargetModules {
     }
 }
 
+/// Layers that `all-linear` leaves out: the head, and what is no linear layer.
+const NOT_LINEAR: [&str; 2] = ["lm_head", "embed_tokens"];
+
 impl TargetModules {
+    /// Layers by the last parts of their names.
+    pub fn suffixes<const N: usize>(names: [&str; N]) -> Self {
+        Self::Suffixes(names.map(str::to_owned).to_vec())
+    }
+
+    /// Whether each of `names` is targeted, in order; none need be.
+    ///
+    /// # Errors
+    /// If the pattern is not a regular expression.
+    pub fn matching<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<bool>> {
+        let matcher = self.matcher()?;
+        Ok(names.into_iter().map(matcher).collect())
+    }
+
     /// Whether each of `names` is targeted, in order.
     ///
     /// # Errors
     /// If the pattern is not a regular expression, or none is targeted.
     pub fn select<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<bool>> {
         let names: Vec<&str> = names.into_iter().collect();
-        let matcher = self.matcher()?;
-        let selected: Vec<bool> = names.iter().map(|name| matcher(name)).collect();
+        let selected = self.matching(names.iter().copied())?;
         if selected.contains(&true) {
             return Ok(selected);
         }
@@ -62,13 +80,12 @@ impl TargetModules {
                     None => false,
                 })
             }),
-            Self::Pattern(pattern) if pattern == "all-linear" => Box::new(|_| true),
+            Self::Pattern(pattern) if pattern == "all-linear" => {
+                Box::new(|name| !NOT_LINEAR.iter().any(|other| name.ends_with(other)))
+            }
+            // The whole name, as Python's re.fullmatch.
             Self::Pattern(pattern) => {
-                // The whole name, as Python's re.fullmatch.
-                let whole = Regex::new(&format!("^(?:{pattern})$")).map_err(|source| Error::Pattern {
-                    pattern: pattern.clone(),
-                    source: Box::new(source),
-                })?;
+                let whole = regex(&format!("^(?:{pattern})$"), pattern)?;
                 Box::new(move |name| whole.is_match(name))
             }
         })
@@ -86,6 +103,46 @@ impl TargetModules {
             _ => self.matcher().err().map(|error| error.to_string()),
         }
     }
+}
+
+fn regex(text: &str, pattern: &str) -> Result<Regex> {
+    Regex::new(text)
+        .map_err(|source| Error::Pattern { pattern: pattern.to_owned(), source: Box::new(source) })
+}
+
+/// Values for layers by patterns, as peft's `rank_pattern`: a pattern is a regular expression for the last parts of a name.
+pub(crate) trait Patterns<V> {
+    /// A layer's value, if a pattern matches it: that of the first.
+    fn of(&self, layer: &str) -> Result<Option<&V>>;
+
+    /// What is wrong with the patterns.
+    fn wrong(&self) -> Option<String>;
+}
+
+impl<V> Patterns<V> for BTreeMap<String, V> {
+    fn of(&self, layer: &str) -> Result<Option<&V>> {
+        for (pattern, value) in self {
+            if regex(&format!(r"^(?:.*\.)?(?:{pattern})$"), pattern)?.is_match(layer) {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    fn wrong(&self) -> Option<String> {
+        self.keys().find_map(|pattern| regex(pattern, pattern).err()).map(|error| error.to_string())
+    }
+}
+
+/// The number behind `pattern` in a layer's name, as peft finds it for `layers_to_transform`; without a pattern, the last
+/// number that stands between dots.
+pub(crate) fn number_in(layer: &str, pattern: &str) -> Option<usize> {
+    let parts: Vec<&str> = layer.split('.').collect();
+    let numbers = parts.windows(2).enumerate().filter(|(i, pair)| {
+        // The last part of a name is the layer, not its number.
+        i + 2 < parts.len() && (pattern.is_empty() || pair[0] == pattern)
+    });
+    numbers.filter_map(|(_, pair)| pair[1].parse().ok()).last()
 }
 
 #[cfg(test)]
@@ -115,6 +172,22 @@ mod tests {
             error,
             r#"target_modules ["qq"] match no linear layer of the model; its layers end in o, q, wo"#
         );
+    }
+
+    #[test]
+    fn patterns_of_values_match_the_last_parts() {
+        let map: BTreeMap<String, usize> =
+            [("q".to_owned(), 2), (r"block\.0\..*\.wo".to_owned(), 3)].into_iter().collect();
+        let found: Vec<Option<usize>> = NAMES.iter().map(|name| map.of(name).unwrap().copied()).collect();
+        assert_eq!(found, [Some(2), Some(3), Some(2), None]);
+        assert_eq!(BTreeMap::from([("(".to_owned(), 1)]).wrong().map(|what| what.contains("`(`")), Some(true));
+    }
+
+    #[test]
+    fn numbers_of_blocks_are_found() {
+        let name = "encoder.block.11.layer.1.DenseReluDense.wo";
+        assert_eq!((number_in(name, "block"), number_in(name, "")), (Some(11), Some(1)));
+        assert_eq!((number_in("lm_head", "block"), number_in("encoder.block.3", "block")), (None, None));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use tallow_ops::{Segments, Tape, Traced, embedding};
+use tallow_ops::{Segments, Tape, Traced};
 
-use crate::attention::Attend;
+use crate::attention::{Attend, Context};
 use crate::residual::Residual;
-use crate::{Result, T5};
+use crate::{Encoded, Result, Stream, T5};
 
 /// The room for new tokens that a cache starts with, a row.
 const FIRST_ROOM: usize = 64;
@@ -25,44 +25,52 @@ pub(crate) fn room_for(new_tokens: usize) -> usize {
 /// Each row of the batch has the same number of slots, one for each sequence that continues it: one, or the beams. Slot
 /// s is of row s / beams.
 pub struct Cache {
-    /// Cross-attention keys and values of each layer, (source tokens, inner).
-    cross: Vec<[Traced; 2]>,
-    source_segments: Arc<Segments>,
+    /// Cross-attention keys and values of each layer, (source tokens, inner): of all layers in the same places.
+    cross: Vec<Context>,
+    /// The caller's number of each row.
+    numbers: Arc<[usize]>,
     /// Slots of a row.
     beams: usize,
     /// Self-attention keys and values of each layer, (slots room, inner): slot s lies from s room on.
     own: Vec<[Tensor; 2]>,
     /// The tokens that a slot has room for.
     room: usize,
-    /// The tokens decoded so far, the same for every slot that is still active.
+    /// The keys of a slot so far, those of a prefix among them: the same for every slot that is still active.
     len: usize,
     /// The bias by distance for `room` tokens.
     bias: Traced,
 }
 
 impl T5 {
-    /// Starts decoding rows whose sources were encoded to `encoded` (n, d_model), with so many slots to a row.
+    /// Starts decoding rows whose sources were encoded, with so many slots to a row.
     ///
     /// # Errors
     /// If an operation fails.
-    pub fn start(
-        &self,
-        tape: &Tape,
-        encoded: &Traced,
-        source_segments: &Arc<Segments>,
-        beams: usize,
-    ) -> Result<Cache> {
+    pub fn start(&self, tape: &Tape, encoded: &Encoded, beams: usize) -> Result<Cache> {
+        let Encoded { states, at } = encoded;
         let layers = self.decoder.blocks.iter();
         let cross = layers
             .filter_map(|block| block.cross_attention.as_ref())
-            .map(|layer| layer.keys_values(tape, encoded))
+            .map(|layer| layer.context(tape, states, at))
             .collect::<Result<_>>()?;
-        let shape = (source_segments.len() * beams * FIRST_ROOM, self.config.inner());
-        let empty = || Tensor::zeros(shape, self.dtype(), tape.kernels().device());
-        let own = self.decoder.blocks.iter().map(|_| Ok([empty()?, empty()?])).collect::<Result<_>>()?;
-        let bias = self.decoder.bias(tape, FIRST_ROOM)?;
-        let source_segments = source_segments.clone();
-        Ok(Cache { cross, source_segments, beams, own, room: FIRST_ROOM, len: 0, bias })
+        let (rows, len) = (at.segments.len(), self.decoder.prefix_rows());
+        let room = FIRST_ROOM + len;
+        let store = |i: usize, prefix: Option<&[Traced; 2]>| -> Result<Tensor> {
+            let shape = (rows * beams * room, self.config.inner());
+            let store = Tensor::zeros(shape, self.dtype(), tape.kernels().device())?;
+            for slot in 0..if prefix.is_some() { rows * beams } else { 0 } {
+                prefix.map_or(Ok(()), |prefix| store.slice_set(prefix[i].value(), 0, slot * room))?;
+            }
+            Ok(store)
+        };
+        let own = self.decoder.blocks.iter().map(|block| {
+            let prefix = block.self_attention.prefix.as_ref();
+            Ok([store(0, prefix)?, store(1, prefix)?])
+        });
+        let own = own.collect::<Result<_>>()?;
+        let bias = self.decoder.bias(tape, room)?;
+        let numbers = at.rows.clone().unwrap_or_else(|| (0..rows).collect());
+        Ok(Cache { cross, numbers, beams, own, room, len, bias })
     }
 
     /// The logits after one more token in each of `slots`, ascending: tokens (slots) -> (slots, V). A slot that is left
@@ -79,32 +87,41 @@ impl T5 {
         let at = |slot: usize| slot * cache.room;
         let keys = slots.iter().map(|&slot| at(slot)..at(slot) + cache.len + 1).collect();
         let keys = Arc::new(Segments::at(keys));
-        let own =
-            Attend { bias: Some(&cache.bias), causal: true, queries: &queries, keys: &keys, dropout: 0.0 };
+        let number = |slot: usize| cache.numbers[slot / cache.beams];
+        let queries = Stream::numbered(queries, slots.iter().map(|&slot| number(slot)).collect());
+        let own = Attend { bias: Some(&cache.bias), causal: true, queries: &queries, dropout: 0.0 };
         // All slots of a row look at its source together.
         let rows: Vec<&[usize]> = slots.chunk_by(|a, b| a / cache.beams == b / cache.beams).collect();
         let asking = Arc::new(Segments::packed(rows.iter().map(|slots| slots.len())));
-        let source = rows.iter().map(|slots| cache.source_segments.ranges()[slots[0] / cache.beams].clone());
-        let source = Arc::new(Segments::at(source.collect()));
-        let cross = Attend { bias: None, causal: false, queries: &asking, keys: &source, dropout: 0.0 };
+        let asking = Stream::numbered(asking, rows.iter().map(|slots| number(slots[0])).collect());
+        let places = |context: &Context| {
+            let places = rows.iter().map(|slots| context.segments.ranges()[slots[0] / cache.beams].clone());
+            Arc::new(Segments::at(places.collect()))
+        };
+        let source = cache.cross.first().map(places);
+        let cross = Attend { bias: None, causal: false, queries: &asking, dropout: 0.0 };
         let places: Vec<u32> = slots.iter().map(|&slot| (at(slot) + cache.len) as u32).collect();
         let places = Tensor::new(places, device)?;
-        let x = embedding(tape, self.table(), &Tensor::new(tokens, device)?)?;
+        let x = self.decoder.embed(tape, self.table(), &Tensor::new(tokens, device)?)?;
         let mut stream = Residual::new(x, 0.0);
         let layers = self.decoder.blocks.iter().zip(&cache.own).zip(&cache.cross);
-        for ((block, stores), cross_keys_values) in layers {
+        for ((block, stores), source_context) in layers {
             let layer = &block.self_attention;
             let normed = layer.norm(tape, &mut stream)?;
-            for (store, new) in stores.iter().zip(layer.keys_values(tape, &normed)?) {
+            for (store, new) in stores.iter().zip(layer.keys_values(tape, &normed, &queries)?) {
                 tape.kernels().put_rows(store, new.value(), &places)?;
             }
-            let [k, v] = stores.each_ref().map(|store| Traced::constant(store.clone()));
-            stream.add(layer.forward(tape, &normed, [&k, &v], &own)?);
-            if let Some(layer) = &block.cross_attention {
+            let [keys_so_far, values] = stores.each_ref().map(|store| Traced::constant(store.clone()));
+            let context = Context { keys: keys_so_far, values, segments: keys.clone() };
+            stream.add(tape, layer.forward(tape, &normed, &context, &own)?, layer.after.as_deref())?;
+            if let (Some(layer), Some(segments)) = (&block.cross_attention, &source) {
                 let normed = layer.norm(tape, &mut stream)?;
-                stream.add(layer.forward(tape, &normed, cross_keys_values.each_ref(), &cross)?);
+                let Context { keys, values, .. } = source_context;
+                let context =
+                    Context { keys: keys.clone(), values: values.clone(), segments: segments.clone() };
+                stream.add(tape, layer.forward(tape, &normed, &context, &cross)?, layer.after.as_deref())?;
             }
-            block.feed_forward.forward(tape, &mut stream, 0.0)?;
+            block.feed_forward.forward(tape, &mut stream, &queries, 0.0)?;
         }
         cache.len += 1;
         let hidden = self.decoder.final_norm(tape, &mut stream)?;
@@ -134,7 +151,7 @@ impl Cache {
     /// Doubles the room.
     fn grow(&mut self, model: &T5, tape: &Tape) -> Result<()> {
         let room = 2 * self.room;
-        let slots = self.source_segments.len() * self.beams;
+        let slots = self.numbers.len() * self.beams;
         for store in self.own.iter_mut().flatten() {
             let inner = store.dim(1)?;
             let larger = Tensor::zeros((slots * room, inner), store.dtype(), store.device())?;

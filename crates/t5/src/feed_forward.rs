@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use tallow_ops::{Tape, dropout, gated_gelu, relu};
 
 use crate::residual::Residual;
 use crate::weights::Weights;
-use crate::{Activation, Config, Linear, Result, Weight};
+use crate::{Activation, Config, Linear, OutputAdapter, Result, Stream, Weight};
 
 /// What comes before the activation.
 #[derive(Clone)]
@@ -14,6 +16,9 @@ enum Input {
 /// One feed-forward sublayer: norm, two or three products.
 #[derive(Clone)]
 pub(crate) struct FeedForward {
+    /// `encoder.block.0.layer.1`.
+    pub layer: String,
+    pub after: Option<Arc<dyn OutputAdapter>>,
     layer_norm: Weight,
     input: Input,
     wo: Linear,
@@ -22,7 +27,7 @@ pub(crate) struct FeedForward {
 
 impl FeedForward {
     /// `layer`: `encoder.block.0.layer.1`.
-    pub fn load(weights: &Weights, config: &Config, layer: &str) -> Result<Self> {
+    pub fn load(weights: &Weights, config: &Config, layer: String) -> Result<Self> {
         let (d, ff) = (config.d_model, config.d_ff);
         let linear =
             |name: &str, out, input| weights.linear(format!("{layer}.DenseReluDense.{name}"), out, input);
@@ -35,24 +40,25 @@ impl FeedForward {
                 }
             },
             wo: linear("wo", d, ff)?,
+            layer,
+            after: None,
             epsilon: config.layer_norm_epsilon,
         })
     }
 
     /// Adds the sublayer's output to the stream.
-    pub fn forward(&self, tape: &Tape, stream: &mut Residual, p: f64) -> Result<()> {
+    pub fn forward(&self, tape: &Tape, stream: &mut Residual, at: &Stream, p: f64) -> Result<()> {
         let normed = stream.norm(tape, &self.layer_norm, self.epsilon)?;
         let hidden = match &self.input {
-            Input::Relu { wi } => relu(tape, &wi.forward(tape, &normed)?)?,
+            Input::Relu { wi } => relu(tape, &wi.forward(tape, &normed, at)?)?,
             Input::GatedGelu { wi_0, wi_1 } => {
-                let (gate, up) = (wi_0.forward(tape, &normed)?, wi_1.forward(tape, &normed)?);
+                let (gate, up) = (wi_0.forward(tape, &normed, at)?, wi_1.forward(tape, &normed, at)?);
                 drop(normed);
                 gated_gelu(tape, &gate, &up)?
             }
         };
         let hidden = dropout(tape, &hidden, p)?;
-        stream.add(self.wo.forward(tape, &hidden)?);
-        Ok(())
+        stream.add(tape, self.wo.forward(tape, &hidden, at)?, self.after.as_deref())
     }
 
     /// The linear layers, and the norm.

@@ -1,7 +1,7 @@
 //! T5 and FLAN-T5 over packed batches.
 //!
 //! The model computes on flat streams of tokens without padding, through the operations of `tallow-ops`. It
-//! knows no fine-tuning method: a method hooks an [`Adapter`] to a [`Linear`], or trains any named weight.
+//! knows no fine-tuning method: a method takes part at the places of `hooks.rs`, or trains any named weight.
 //! Names are the checkpoint's: `encoder.block.0.layer.0.SelfAttention.q`.
 //!
 //! ```
@@ -34,6 +34,7 @@ mod error;
 mod feed_forward;
 pub mod folder;
 mod generate;
+mod hooks;
 mod linear;
 mod memory;
 mod model;
@@ -42,6 +43,7 @@ mod position;
 mod residual;
 mod save;
 mod stack;
+mod stream;
 pub mod tensors;
 mod training;
 mod weights;
@@ -51,8 +53,12 @@ pub use cache::Cache;
 pub use config::{Activation, Config};
 pub use error::{Error, Result};
 pub use generate::{EarlyStopping, GenerationOptions, SamplingOptions, generate};
-pub use linear::{Adapter, Linear, Weight};
+pub use hooks::{
+    Adapter, EmbeddingAdapter, EmbeddingPlace, HeadAdapter, OutputAdapter, OutputPlace, Prefix, PrefixPlace, Sublayer,
+};
+pub use linear::{Linear, Weight};
 pub use memory::{Activations, Generation};
-pub use model::T5;
+pub use model::{Encoded, T5};
 pub use save::save;
+pub use stream::Stream;
 pub use training::{Checkpointing, Training};

@@ -3,23 +3,8 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use tallow_ops::{Tape, Traced, linear};
 
-use crate::Result;
 use crate::tensors::Pages;
-
-/// What a fine-tuning method hooks to a linear layer.
-pub trait Adapter: Send + Sync {
-    /// The adapted layer's output: x (n, in), weight (out, in) -> (n, out).
-    ///
-    /// # Errors
-    /// If an operation fails.
-    fn forward(&self, tape: &Tape, x: &Traced, weight: &Traced) -> Result<Traced>;
-
-    /// The weight (out, in) that computes the same without the adapter; none if there is no such weight.
-    ///
-    /// # Errors
-    /// If an operation fails.
-    fn merge(&self, weight: &Tensor) -> Result<Option<Tensor>>;
-}
+use crate::{Adapter, Result, Stream};
 
 /// A named tensor of the checkpoint; trained if its value has a slot.
 #[derive(Clone)]
@@ -83,11 +68,11 @@ impl Linear {
         self.adapter.is_some() || self.weight.value.is_traced()
     }
 
-    /// x (n, in) -> (n, out).
-    pub(crate) fn forward(&self, tape: &Tape, x: &Traced) -> Result<Traced> {
+    /// x (n, in), the rows of `at` -> (n, out).
+    pub(crate) fn forward(&self, tape: &Tape, x: &Traced, at: &Stream) -> Result<Traced> {
         match &self.adapter {
             None => Ok(linear(tape, x, &self.weight.value)?),
-            Some(adapter) => adapter.forward(tape, x, &self.weight.value),
+            Some(adapter) => adapter.forward(tape, x, &self.weight.value, at),
         }
     }
 }

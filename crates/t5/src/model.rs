@@ -2,11 +2,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use tallow_ops::{Segments, Tape, Traced, cross_entropy, linear, scale};
+use tallow_ops::{Tape, Traced, cross_entropy, linear, prepend_rows, scale};
 
 use crate::stack::Stack;
 use crate::weights::Weights;
-use crate::{Batch, Checkpointing, Config, Error, Linear, Result, Training, Weight};
+use crate::{
+    Batch, Checkpointing, Config, EmbeddingPlace, Error, HeadAdapter, Linear, OutputPlace, PrefixPlace, Result, Stream,
+    Training, Weight,
+};
+
+/// The encoder's output.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// Hidden states (n, d_model).
+    pub states: Traced,
+    /// Their rows; virtual tokens belong to them.
+    pub at: Stream,
+}
 
 /// A T5 or FLAN-T5. Raffel et al. 2020; Chung et al. 2022.
 ///
@@ -17,6 +29,10 @@ pub struct T5 {
     pub config: Config,
     /// How it is trained.
     pub training: Training,
+    /// Virtual tokens (N, d_model) before every source; none unless a method puts them there. Lester et al. 2021.
+    pub prompt: Option<Traced>,
+    /// What a method has hooked to the head.
+    pub head_adapter: Option<Arc<dyn HeadAdapter>>,
     shared: Weight,
     /// None where the embedding is the head.
     lm_head: Option<Weight>,
@@ -42,6 +58,8 @@ impl T5 {
         let own_head = weights.contains("lm_head.weight") || !config.tie_word_embeddings;
         let model = Self {
             training: Training { dropout: config.dropout_rate, checkpointing: Checkpointing::None },
+            prompt: None,
+            head_adapter: None,
             shared,
             lm_head: own_head.then(|| weights.weight("lm_head.weight", &table)).transpose()?,
             encoder: Stack::load(&weights, &config, "encoder")?,
@@ -52,12 +70,20 @@ impl T5 {
         Ok(model)
     }
 
-    /// The encoder's hidden states: ids (n), u32 -> (n, d_model).
+    /// The encoder's hidden states: ids (n), u32, the rows of `at` -> (n, d_model), virtual tokens among them.
     ///
     /// # Errors
     /// If an id is past the vocabulary, or an operation fails.
-    pub fn encode(&self, tape: &Tape, ids: &Tensor, segments: &Arc<Segments>) -> Result<Traced> {
-        self.encoder.forward(tape, &self.shared.value, ids, segments, None, self.training)
+    pub fn encode(&self, tape: &Tape, ids: &Tensor, at: impl Into<Stream>) -> Result<Encoded> {
+        let (x, at) = (self.encoder.embed(tape, &self.shared.value, ids)?, at.into());
+        let (x, at) = match &self.prompt {
+            None => (x, at),
+            Some(prompt) => {
+                let x = prepend_rows(tape, prompt, &x, &at.segments)?;
+                (x, at.longer_by(self.prompt_tokens()))
+            }
+        };
+        Ok(Encoded { states: self.encoder.forward(tape, &x, &at, None, self.training)?, at })
     }
 
     /// The decoder's hidden states, each target shown the row of `encoded` that is its own: (m, d_model),
@@ -65,10 +91,10 @@ impl T5 {
     ///
     /// # Errors
     /// If an id is past the vocabulary, or an operation fails.
-    pub fn decode(&self, tape: &Tape, batch: &Batch, encoded: &Traced) -> Result<Traced> {
-        let context = Some((encoded, &batch.source_segments));
-        let (ids, segments) = (&batch.decoder_input, &batch.target_segments);
-        let hidden = self.decoder.forward(tape, &self.shared.value, ids, segments, context, self.training)?;
+    pub fn decode(&self, tape: &Tape, batch: &Batch, encoded: &Encoded) -> Result<Traced> {
+        let x = self.decoder.embed(tape, &self.shared.value, &batch.decoder_input)?;
+        let at = Stream::from(&batch.target_segments);
+        let hidden = self.decoder.forward(tape, &x, &at, Some(encoded), self.training)?;
         self.scaled(tape, hidden)
     }
 
@@ -87,7 +113,13 @@ impl T5 {
         let encoded = self.encode(tape, &batch.source, &batch.source_segments)?;
         let hidden = self.decode(tape, batch, &encoded)?;
         drop(encoded);
-        Ok(cross_entropy(tape, &hidden, self.head(), &batch.labels, smoothing)?)
+        match &self.head_adapter {
+            None => Ok(cross_entropy(tape, &hidden, self.head(), &batch.labels, smoothing)?),
+            Some(adapter) => {
+                let [hidden, head] = adapter.widened(tape, &hidden, self.head())?;
+                Ok(cross_entropy(tape, &hidden, &head, &batch.labels, smoothing)?)
+            }
+        }
     }
 
     /// The logits of hidden states (m, d_model) -> (m, V); for inference.
@@ -95,7 +127,11 @@ impl T5 {
     /// # Errors
     /// If the product fails.
     pub fn logits(&self, tape: &Tape, hidden: &Traced) -> Result<Tensor> {
-        Ok(linear(tape, hidden, self.head())?.value().clone())
+        let logits = match &self.head_adapter {
+            None => linear(tape, hidden, self.head())?,
+            Some(adapter) => adapter.logits(tape, hidden, self.head())?,
+        };
+        Ok(logits.value().clone())
     }
 
     fn head(&self) -> &Traced {
@@ -126,6 +162,16 @@ impl T5 {
         &self.shared.value
     }
 
+    /// The virtual tokens before every source.
+    pub fn prompt_tokens(&self) -> usize {
+        self.prompt.as_ref().map_or(0, |prompt| prompt.value().dims()[0])
+    }
+
+    /// The embedding's table (V, d_model).
+    pub fn embedding(&self) -> &Tensor {
+        self.shared.value.value()
+    }
+
     /// Whether the embedding is also the head.
     pub fn is_tied(&self) -> bool {
         self.lm_head.is_none()
@@ -150,6 +196,29 @@ impl T5 {
         linears
     }
 
+    /// The places behind the sublayers, encoder first.
+    pub fn outputs_mut(&mut self) -> Vec<OutputPlace<'_>> {
+        let mut places = self.encoder.outputs_mut();
+        places.extend(self.decoder.outputs_mut());
+        places
+    }
+
+    /// The places before the keys and values of the attentions, encoder first. In one stack, self-attention has prefixes
+    /// of one length in every block, or none.
+    pub fn prefixes_mut(&mut self) -> Vec<PrefixPlace<'_>> {
+        let mut places = self.encoder.prefixes_mut();
+        places.extend(self.decoder.prefixes_mut());
+        places
+    }
+
+    /// The places at the embeddings of the encoder and the decoder.
+    pub fn embeddings_mut(&mut self) -> [EmbeddingPlace<'_>; 2] {
+        [
+            EmbeddingPlace { name: "encoder.embed_tokens", adapter: &mut self.encoder.embedding },
+            EmbeddingPlace { name: "decoder.embed_tokens", adapter: &mut self.decoder.embedding },
+        ]
+    }
+
     /// Every named weight, the linear layers' included.
     pub fn weights_mut(&mut self) -> Vec<&mut Weight> {
         let mut weights = vec![&mut self.shared];
@@ -160,12 +229,39 @@ impl T5 {
         weights
     }
 
-    /// The checkpoint's tensors by name, with what adapters change merged into them.
+    /// Gives the model a head of its own where the embedding is its head.
+    pub fn untie(&mut self) {
+        if self.lm_head.is_none() {
+            self.lm_head = Some(Weight::new("lm_head.weight", self.shared.value.value().clone(), None));
+        }
+    }
+
+    /// The checkpoint's tensors by name, with what adapters change merged into them. A model with a tied head that a
+    /// method has changed has a head of its own then.
     ///
     /// # Errors
-    /// If an adapter cannot be merged.
+    /// If there is something that no weights compute.
     pub fn merged(&self) -> Result<Vec<(String, Tensor)>> {
         let mut model = self.clone();
+        if let Some(name) = model.beside_the_weights() {
+            return Err(Error::NotMergeable { name });
+        }
+        if let Some(adapter) = model.head_adapter.take() {
+            model.untie();
+            let head = model.lm_head.as_mut().expect("the head has been untied");
+            head.value = Traced::constant(adapter.merge(head.value.value())?);
+        }
+        let [encoder, decoder] = model.embeddings_mut().map(|place| place.adapter.take());
+        match (encoder, decoder) {
+            (None, None) => {}
+            // One table serves both stacks.
+            (Some(encoder), Some(decoder)) if Arc::ptr_eq(&encoder, &decoder) => {
+                model.untie();
+                let table = encoder.merge(model.shared.value.value())?;
+                model.shared.value = Traced::constant(table);
+            }
+            _ => return Err(Error::NotMergeable { name: "encoder.embed_tokens".to_owned() }),
+        }
         for linear in model.linears_mut() {
             if let Some(adapter) = linear.adapter.take() {
                 let merged = adapter.merge(linear.weight.value.value())?;
@@ -175,5 +271,16 @@ impl T5 {
         }
         let weights = model.weights_mut().into_iter();
         Ok(weights.map(|weight| (weight.name().to_owned(), weight.value.value().clone())).collect())
+    }
+
+    /// The name of something that is no weight and changes no weight, if there is such.
+    fn beside_the_weights(&mut self) -> Option<String> {
+        if self.prompt.is_some() {
+            return Some("the prompt".to_owned());
+        }
+        let prefixed = self.prefixes_mut().into_iter().find(|place| place.prefix.is_some());
+        let prefixed = prefixed.map(|place| place.name);
+        let behind = || self.outputs_mut().into_iter().find(|place| place.adapter.is_some());
+        prefixed.or_else(|| Some(behind()?.name))
     }
 }

@@ -1,13 +1,19 @@
 use tallow_ops::{Tape, Traced, add, add_rms_norm, dropout, rms_norm};
 
-use crate::{Result, Weight};
+use crate::{OutputAdapter, Result, Weight};
 
 /// The residual stream: what has been summed, and the last sublayer's output, which the next norm adds to it on
 /// its way.
 pub(crate) struct Residual {
     sum: Traced,
-    pending: Option<Traced>,
+    pending: Option<Pending>,
     /// The probability that an element of a sublayer's output is dropped in training.
+    dropout: f64,
+}
+
+/// What is still to be added, and the probability that an element of it is dropped.
+struct Pending {
+    value: Traced,
     dropout: f64,
 }
 
@@ -16,18 +22,28 @@ impl Residual {
         Self { sum: x, pending: None, dropout }
     }
 
-    /// A sublayer's output (n, d_model), to be added. The stream has been normalised since the last one.
-    pub fn add(&mut self, output: Traced) {
+    /// A sublayer's output (n, d_model), to be added, and what is hooked behind the sublayer. The stream has been
+    /// normalised since the last one.
+    pub fn add(&mut self, tape: &Tape, output: Traced, after: Option<&dyn OutputAdapter>) -> Result<()> {
         debug_assert!(self.pending.is_none(), "a norm comes between two sublayers");
-        self.pending = Some(output);
+        let Some(adapter) = after else {
+            self.pending = Some(Pending { value: output, dropout: self.dropout });
+            return Ok(());
+        };
+        let output = dropout(tape, &output, self.dropout)?;
+        self.sum = add(tape, &self.sum, &output)?;
+        // What it adds is not dropped again.
+        let value = adapter.forward(tape, &output, &self.sum)?;
+        self.pending = Some(Pending { value, dropout: 0.0 });
+        Ok(())
     }
 
     /// The stream, normalised: (n, d_model).
     pub fn norm(&mut self, tape: &Tape, weight: &Weight, epsilon: f64) -> Result<Traced> {
-        let Some(output) = self.pending.take() else {
+        let Some(Pending { value, dropout }) = self.pending.take() else {
             return Ok(rms_norm(tape, &self.sum, &weight.value, epsilon)?);
         };
-        let [sum, normed] = add_rms_norm(tape, &self.sum, &output, self.dropout, &weight.value, epsilon)?;
+        let [sum, normed] = add_rms_norm(tape, &self.sum, &value, dropout, &weight.value, epsilon)?;
         self.sum = sum;
         Ok(normed)
     }
@@ -36,7 +52,7 @@ impl Residual {
     pub fn sum(self, tape: &Tape) -> Result<Traced> {
         match self.pending {
             None => Ok(self.sum),
-            Some(output) => Ok(add(tape, &self.sum, &dropout(tape, &output, self.dropout)?)?),
+            Some(Pending { value, dropout: p }) => Ok(add(tape, &self.sum, &dropout(tape, &value, p)?)?),
         }
     }
 }

@@ -1,14 +1,17 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use tallow_ops::{Segments, Tape, Traced, dropout, embedding, position_bias};
+use tallow_ops::{Tape, Traced, dropout, embedding, position_bias};
 
 use crate::attention::{Attend, Attention};
 use crate::feed_forward::FeedForward;
 use crate::position::Buckets;
 use crate::residual::Residual;
 use crate::weights::Weights;
-use crate::{Checkpointing, Config, Linear, Result, Training, Weight};
+use crate::{
+    Checkpointing, Config, EmbeddingAdapter, Encoded, Linear, OutputPlace, PrefixPlace, Result, Stream, Sublayer,
+    Training, Weight,
+};
 
 /// One block: self-attention, cross-attention in the decoder, feed-forward.
 #[derive(Clone)]
@@ -22,9 +25,9 @@ pub(crate) struct Block {
 #[derive(Clone)]
 struct Pass {
     causal: bool,
-    segments: Arc<Segments>,
+    at: Stream,
     /// Of the encoder's output, for the decoder.
-    context_segments: Option<Arc<Segments>>,
+    context: Option<Stream>,
     /// The probability that an activation is dropped in training.
     dropout: f64,
 }
@@ -33,6 +36,7 @@ struct Pass {
 #[derive(Clone)]
 pub(crate) struct Stack {
     pub blocks: Vec<Block>,
+    pub embedding: Option<Arc<dyn EmbeddingAdapter>>,
     /// Block 0 has the table of all blocks.
     relative_attention_bias: Weight,
     final_layer_norm: Weight,
@@ -46,19 +50,17 @@ impl Stack {
         let blocks = if decoder { config.num_decoder_layers } else { config.num_layers };
         let block = |i: usize| {
             let layer = format!("{name}.block.{i}.layer");
-            let cross = || Attention::load(weights, config, &format!("{layer}.1"), "EncDecAttention");
+            let cross = || Attention::load(weights, config, format!("{layer}.1"), "EncDecAttention");
+            let last = format!("{layer}.{}", if decoder { 2 } else { 1 });
             Ok(Block {
-                self_attention: Attention::load(weights, config, &format!("{layer}.0"), "SelfAttention")?,
+                self_attention: Attention::load(weights, config, format!("{layer}.0"), "SelfAttention")?,
                 cross_attention: decoder.then(cross).transpose()?,
-                feed_forward: FeedForward::load(
-                    weights,
-                    config,
-                    &format!("{layer}.{}", if decoder { 2 } else { 1 }),
-                )?,
+                feed_forward: FeedForward::load(weights, config, last)?,
             })
         };
         Ok(Self {
             blocks: (0..blocks).map(block).collect::<Result<_>>()?,
+            embedding: None,
             relative_attention_bias: weights.weight(
                 format!("{name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"),
                 &[config.relative_attention_num_buckets, config.num_heads],
@@ -79,27 +81,39 @@ impl Stack {
         Ok(position_bias(tape, &self.relative_attention_bias.value, &index)?)
     }
 
-    /// The stack's hidden states: ids (n), u32 -> (n, d_model). `context` is the encoder's output and its
-    /// segments, for the decoder.
+    /// Rows of the table: ids (n), u32 -> (n, d_model).
+    pub fn embed(&self, tape: &Tape, table: &Traced, ids: &Tensor) -> Result<Traced> {
+        match &self.embedding {
+            None => Ok(embedding(tape, table, ids)?),
+            Some(adapter) => adapter.forward(tape, table, ids),
+        }
+    }
+
+    /// The keys that each row finds before its own where it attends to itself: the same in every block.
+    pub fn prefix_rows(&self) -> usize {
+        self.blocks.first().map_or(0, |block| block.self_attention.prefix_rows())
+    }
+
+    /// The stack's hidden states: x (n, d_model), embedded, the rows of `at` -> (n, d_model). `context` is the encoder's
+    /// output, for the decoder.
     pub fn forward(
         &self,
         tape: &Tape,
-        table: &Traced,
-        ids: &Tensor,
-        segments: &Arc<Segments>,
-        context: Option<(&Traced, &Arc<Segments>)>,
+        x: &Traced,
+        at: &Stream,
+        context: Option<&Encoded>,
         training: Training,
     ) -> Result<Traced> {
         let p = training.dropout;
-        let bias = self.bias(tape, segments.longest())?;
-        let mut stream = Residual::new(dropout(tape, &embedding(tape, table, ids)?, p)?, p);
+        let bias = self.bias(tape, at.segments.longest() + self.prefix_rows())?;
+        let mut stream = Residual::new(dropout(tape, x, p)?, p);
         let pass = Pass {
             causal: !self.buckets.bidirectional,
-            segments: segments.clone(),
-            context_segments: context.map(|(_, segments)| segments.clone()),
+            at: at.clone(),
+            context: context.map(|context| context.at.clone()),
             dropout: p,
         };
-        let context = context.map(|(context, _)| context);
+        let context = context.map(|context| &context.states);
         for block in &self.blocks {
             match training.checkpointing {
                 Checkpointing::None => block.forward(tape, &mut stream, &bias, context, &pass)?,
@@ -127,6 +141,18 @@ impl Stack {
         self.blocks.iter_mut().flat_map(|block| block.parts_mut().0).collect()
     }
 
+    pub fn outputs_mut(&mut self) -> Vec<OutputPlace<'_>> {
+        self.blocks.iter_mut().flat_map(Block::outputs_mut).collect()
+    }
+
+    pub fn prefixes_mut(&mut self) -> Vec<PrefixPlace<'_>> {
+        let place = |(sublayer, attention): (Sublayer, &'_ mut Attention)| -> PrefixPlace<'_> {
+            let name = format!("{}.{}", attention.layer, attention.name);
+            PrefixPlace { name, sublayer, prefix: &mut attention.prefix }
+        };
+        self.blocks.iter_mut().flat_map(Block::attentions_mut).map(place).collect()
+    }
+
     pub fn weights_mut(&mut self) -> Vec<&mut Weight> {
         let mut weights = vec![&mut self.relative_attention_bias, &mut self.final_layer_norm];
         for block in &mut self.blocks {
@@ -148,22 +174,38 @@ impl Block {
         context: Option<&Traced>,
         pass: &Pass,
     ) -> Result<()> {
-        let (segments, p) = (&pass.segments, pass.dropout);
+        let (at, p) = (&pass.at, pass.dropout);
         let layer = &self.self_attention;
-        let attend =
-            Attend { bias: Some(bias), causal: pass.causal, queries: segments, keys: segments, dropout: p };
+        let attend = Attend { bias: Some(bias), causal: pass.causal, queries: at, dropout: p };
         let normed = layer.norm(tape, stream)?;
-        let [k, v] = layer.keys_values(tape, &normed)?;
-        stream.add(layer.forward(tape, &normed, [&k, &v], &attend)?);
-        drop((normed, k, v));
-        let cross = self.cross_attention.as_ref().zip(context).zip(pass.context_segments.as_ref());
-        if let Some(((layer, context), keys)) = cross {
-            let attend = Attend { bias: None, causal: false, queries: segments, keys, dropout: p };
+        let own = layer.context(tape, &normed, at)?;
+        stream.add(tape, layer.forward(tape, &normed, &own, &attend)?, layer.after.as_deref())?;
+        drop((normed, own));
+        let cross = self.cross_attention.as_ref().zip(context).zip(pass.context.as_ref());
+        if let Some(((layer, context), source)) = cross {
+            let attend = Attend { bias: None, causal: false, queries: at, dropout: p };
             let normed = layer.norm(tape, stream)?;
-            let [k, v] = layer.keys_values(tape, context)?;
-            stream.add(layer.forward(tape, &normed, [&k, &v], &attend)?);
+            let context = layer.context(tape, context, source)?;
+            stream.add(tape, layer.forward(tape, &normed, &context, &attend)?, layer.after.as_deref())?;
         }
-        self.feed_forward.forward(tape, stream, p)
+        self.feed_forward.forward(tape, stream, at, p)
+    }
+
+    fn attentions_mut(&mut self) -> Vec<(Sublayer, &mut Attention)> {
+        let cross = self.cross_attention.as_mut().map(|layer| (Sublayer::CrossAttention, layer));
+        [(Sublayer::SelfAttention, &mut self.self_attention)].into_iter().chain(cross).collect()
+    }
+
+    fn outputs_mut(&mut self) -> Vec<OutputPlace<'_>> {
+        let Self { self_attention, cross_attention, feed_forward } = self;
+        let attentions = [(Sublayer::SelfAttention, Some(self_attention)), (Sublayer::CrossAttention, cross_attention.as_mut())];
+        let attentions = attentions.into_iter().filter_map(|(sublayer, layer)| {
+            let Attention { layer: name, after, .. } = layer?;
+            Some(OutputPlace { name: name.clone(), sublayer, adapter: after })
+        });
+        let FeedForward { layer, after, .. } = feed_forward;
+        let last = OutputPlace { name: layer.clone(), sublayer: Sublayer::FeedForward, adapter: after };
+        attentions.chain([last]).collect()
     }
 
     /// The linear layers, and the norms.

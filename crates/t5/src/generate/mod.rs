@@ -12,7 +12,7 @@ use tallow_ops::{Segments, Tape};
 
 pub use options::{EarlyStopping, GenerationOptions, SamplingOptions};
 
-use crate::{Result, T5};
+use crate::{Result, Stream, T5};
 
 /// Continues each source with the most likely token, or a drawn one, until the end token or the limit, or with the
 /// sequence that beam search finds: (number, ids) of rows, each ending with the end token -> rows of new ids, without the
@@ -39,8 +39,9 @@ pub fn generate(
     let ids: Vec<u32> = rows().flatten().copied().collect();
     let ids = Tensor::new(ids, tape.kernels().device())?;
     let segments = Arc::new(Segments::packed(rows().map(<[u32]>::len)));
-    let encoded = model.encode(tape, &ids, &segments)?;
-    let mut cache = model.start(tape, &encoded, &segments, options.num_beams)?;
+    let at = Stream::numbered(segments, sources.iter().map(|(number, _)| *number).collect());
+    let encoded = model.encode(tape, &ids, &at)?;
+    let mut cache = model.start(tape, &encoded, options.num_beams)?;
     drop(encoded);
     if options.num_beams > 1 {
         return beam::search(model, tape, cache, sources.len(), options);

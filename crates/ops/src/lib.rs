@@ -30,6 +30,7 @@
 
 mod adamw;
 mod attention;
+mod columns;
 mod composed;
 mod cpu;
 mod cross_entropy;
@@ -57,6 +58,7 @@ pub mod trace;
 
 pub use adamw::{AdamW, AdamWKernel, Buffers, Range, Step, Update};
 pub use attention::{AttentionKernel, AttentionLayout, attention};
+pub use columns::{ColumnsKernel, add_vector, mul_vector};
 pub use composed::Composed;
 pub use cpu::{Cpu, instructions, log_sum_exp};
 pub use cross_entropy::{CrossEntropyKernel, CrossEntropyResult, Wanted, cross_entropy};

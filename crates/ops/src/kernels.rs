@@ -1,8 +1,9 @@
 use candle_core::{Device, Tensor};
 
 use crate::{
-    AdamWKernel, AttentionKernel, CrossEntropyKernel, DropoutKernel, ElementwiseKernel, EmbeddingKernel,
-    GatedGeluKernel, MatmulKernel, PositionBiasKernel, ReluKernel, RmsNormKernel, RowsKernel,
+    AdamWKernel, AttentionKernel, ColumnsKernel, CrossEntropyKernel, DropoutKernel, ElementwiseKernel,
+    EmbeddingKernel, GatedGeluKernel, MatmulKernel, PositionBiasKernel, ReluKernel, RmsNormKernel,
+    RowsKernel,
     trace::{Clock, HostClock},
 };
 
@@ -46,6 +47,7 @@ pub struct DeviceMemory {
 pub trait Kernels:
     AdamWKernel
     + AttentionKernel
+    + ColumnsKernel
     + CrossEntropyKernel
     + DropoutKernel
     + ElementwiseKernel

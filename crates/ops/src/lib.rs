@@ -30,7 +30,9 @@
 
 mod adamw;
 mod attention;
+mod columns;
 mod composed;
+mod concat_columns;
 mod cpu;
 mod cross_entropy;
 #[cfg(feature = "cuda")]
@@ -47,7 +49,9 @@ mod matmul;
 mod operation;
 mod parameters;
 mod position_bias;
+mod prepend_rows;
 mod relu;
+mod replace_rows;
 mod rms_norm;
 mod rows;
 mod segments;
@@ -57,7 +61,9 @@ pub mod trace;
 
 pub use adamw::{AdamW, AdamWKernel, Buffers, Range, Step, Update};
 pub use attention::{AttentionKernel, AttentionLayout, attention};
+pub use columns::{ColumnsKernel, add_vector, mul_vector};
 pub use composed::Composed;
+pub use concat_columns::concat_columns;
 pub use cpu::{Cpu, instructions, log_sum_exp};
 pub use cross_entropy::{CrossEntropyKernel, CrossEntropyResult, Wanted, cross_entropy};
 #[cfg(feature = "cuda")]
@@ -74,7 +80,9 @@ pub use matmul::{MatmulKernel, Matrix};
 pub use operation::Operation;
 pub use parameters::{Parameter, ParameterSpec, Parameters};
 pub use position_bias::{PositionBiasKernel, position_bias};
+pub use prepend_rows::prepend_rows;
 pub use relu::{ReluKernel, relu};
+pub use replace_rows::replace_rows;
 pub use rms_norm::{Added, Normed, RmsNormKernel, add_rms_norm, rms_norm};
 pub use rows::RowsKernel;
 pub use segments::Segments;

@@ -7,6 +7,8 @@ pub enum Operation {
     AdamW,
     /// Attention over segments.
     Attention,
+    /// Products and sums by column.
+    Columns,
     /// The loss.
     CrossEntropy,
     /// Dropout.
@@ -31,9 +33,10 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AdamW,
         Self::Attention,
+        Self::Columns,
         Self::CrossEntropy,
         Self::Dropout,
         Self::Elementwise,
@@ -55,6 +58,7 @@ impl Operation {
         match self {
             Self::AdamW => "adamw",
             Self::Attention => "attention",
+            Self::Columns => "columns",
             Self::CrossEntropy => "cross_entropy",
             Self::Dropout => "dropout",
             Self::Elementwise => "elementwise",

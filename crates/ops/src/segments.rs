@@ -47,6 +47,22 @@ impl Segments {
         self.0.iter().map(Range::len).max().unwrap_or(0)
     }
 
+    /// Rows that follow one another, each `n` longer.
+    #[must_use]
+    pub fn longer_by(&self, n: usize) -> Self {
+        Self::packed(self.0.iter().map(|range| range.len() + n))
+    }
+
+    /// Whether they follow one another without gaps, from the first token on.
+    pub(crate) fn follow_one_another(&self) -> bool {
+        let mut end = 0;
+        self.0.iter().all(|range| {
+            let follows = range.start == end;
+            end = range.end;
+            follows
+        })
+    }
+
     /// Whether no token belongs to two rows.
     pub(crate) fn disjoint(&self) -> bool {
         let mut ranges: Vec<_> = self.0.iter().filter(|range| !range.is_empty()).collect();

@@ -9,9 +9,9 @@ use crate::cross_entropy::{CrossEntropyKernel, CrossEntropyResult, Wanted};
 use crate::rms_norm::{Added, Normed};
 use crate::trace::Clock;
 use crate::{
-    Composed, Dest, DeviceMemory, DropoutKernel, ElementwiseKernel, EmbeddingKernel, GatedGeluKernel,
-    Kernels, Mask, MatmulKernel, Matrix, Operation, PositionBiasKernel, ReluKernel, Result, RmsNormKernel,
-    RowsKernel,
+    ColumnsKernel, Composed, Dest, DeviceMemory, DropoutKernel, ElementwiseKernel, EmbeddingKernel,
+    GatedGeluKernel, Kernels, Mask, MatmulKernel, Matrix, Operation, PositionBiasKernel, ReluKernel, Result,
+    RmsNormKernel, RowsKernel,
 };
 
 /// A device's own kernels for some operations, and candle's operations for the others.
@@ -94,6 +94,27 @@ impl AttentionKernel for Selected {
         wanted: [bool; 4],
     ) -> Result<AttentionGradients> {
         self.of(Operation::Attention).attention_backward(layout, saved, dy, wanted)
+    }
+}
+
+impl ColumnsKernel for Selected {
+    fn mul_columns(&self, dest: Dest, x: &Tensor, factors: &Tensor, by: Option<&Tensor>) -> Result<Tensor> {
+        self.of(Operation::Columns).mul_columns(dest, x, factors, by)
+    }
+
+    fn add_columns(&self, x: &Tensor, b: &Tensor) -> Result<Tensor> {
+        self.of(Operation::Columns).add_columns(x, b)
+    }
+
+    fn sum_columns(
+        &self,
+        dest: Dest,
+        dy: &Tensor,
+        x: Option<&Tensor>,
+        by: Option<&Tensor>,
+        over: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        self.of(Operation::Columns).sum_columns(dest, dy, x, by, over)
     }
 }
 

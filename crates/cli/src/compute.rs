@@ -46,7 +46,7 @@ impl Compute {
 
     /// The type to load a model in that is trained by `method`: weights that are trained keep all their digits.
     pub fn loads_in(&self, method: &Method) -> DType {
-        if method.has_adapter() { self.dtype } else { DType::F32 }
+        if method.starts_from_weights() { DType::F32 } else { self.dtype }
     }
 
     /// For figures: `cpu`, or the GPU's name.

@@ -7,7 +7,6 @@ use chrono::{SecondsFormat, Utc};
 use tallow_report::{Facts, Part};
 use tallow_t5::T5;
 
-use crate::commands::inspect::name;
 use crate::compute::Compute;
 use crate::config::Config;
 use crate::progress::say;
@@ -33,7 +32,7 @@ impl<'a> Session<'a> {
         let mut facts = read(folder)?;
         if facts.parts.is_empty() {
             facts.version = env!("CARGO_PKG_VERSION").to_owned();
-            facts.method = name(&config.method);
+            facts.method = config.method.to_string();
             (facts.trainable, facts.parameters) = (trainable, base.parameters());
         }
         let started = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);

@@ -107,9 +107,7 @@ impl Adapted {
     /// # Errors
     /// If the buffer is shorter, or a tensor cannot be laid out.
     pub fn gradients(&self, buffer: &Tensor) -> Result<Vec<(String, Tensor)>> {
-        self.laid_out(
-            (0..self.parameters.entries().len()).map(|i| Ok(self.parameters.view(i, buffer)?)),
-        )
+        self.laid_out((0..self.parameters.entries().len()).map(|i| Ok(self.parameters.view(i, buffer)?)))
     }
 
     fn laid_out(&self, trained: impl Iterator<Item = Result<Tensor>>) -> Result<Vec<(String, Tensor)>> {

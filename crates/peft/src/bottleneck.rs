@@ -126,7 +126,8 @@ impl BottleneckOptions {
             "shared_W_phm",
             "shared_phm_rule",
         ]);
-        for (key, wanted) in [("non_linearity", json!("relu")), ("scaling", json!(1.0)), ("original_ln_after", json!(true))]
+        for (key, wanted) in
+            [("non_linearity", json!("relu")), ("scaling", json!(1.0)), ("original_ln_after", json!(true))]
         {
             if let Some(found) = config.get(key).filter(|&found| *found != wanted) {
                 return Err(config.fail(format!("{key} is {found}; {wanted} can be read")));

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use candle_core::{D, DType, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tallow_ops::{Composed, Dest, MatmulKernel, Matrix, Tape, Traced, add, dropout, linear, mul_vector, scale};
+use tallow_ops::{
+    Composed, Dest, MatmulKernel, Matrix, Tape, Traced, add, dropout, linear, mul_vector, scale,
+};
 use tallow_t5::{Adapter, Stream, T5};
 
 use crate::file::{Form, Place, Plain, prefixed};
@@ -65,7 +67,8 @@ impl Adapter for DoraAdapter {
     fn merge(&self, weight: &Tensor) -> tallow_t5::Result<Option<Tensor>> {
         let composed = Composed::new(weight.device().clone());
         let product = |x: &Tensor, y: Matrix| Ok(composed.matmul(Dest::New, Matrix::new(x), y, 1.0)?);
-        let factors = (self.magnitude.value().to_dtype(DType::F32)? * self.inverse_lengths(weight, product)?)?;
+        let factors =
+            (self.magnitude.value().to_dtype(DType::F32)? * self.inverse_lengths(weight, product)?)?;
         let adapted = self.lora.added_to(weight)?;
         Ok(Some(adapted.broadcast_mul(&factors.unsqueeze(1)?.to_dtype(weight.dtype())?)?))
     }
@@ -107,7 +110,7 @@ impl Kind for DoraOptions {
             let name = prefixed(&format!("{layer}.lora_magnitude_vector"));
             let lengths = squares.sqrt()?;
             places.push(Place { name: name.clone(), shape: lengths.dims().to_vec(), form: Form::Same });
-            tensors.push(Trained::new(name, lengths.dims(), Start::Values(lengths)));
+            tensors.push(Trained::new(name, lengths.dims().to_vec(), Start::Values(lengths)));
         }
         let dropout = self.0.dropout;
         let hook = move |model: &mut T5, traced: &[Traced]| {

@@ -58,7 +58,9 @@ pub enum Error {
         module: String,
     },
     /// A pattern that matches no weight.
-    #[error("`{pattern}` matches no weight of the model; names are as encoder.block.0.layer.0.layer_norm.weight")]
+    #[error(
+        "`{pattern}` matches no weight of the model; names are as encoder.block.0.layer.0.layer_norm.weight"
+    )]
     NoWeight {
         /// The pattern.
         pattern: String,

@@ -27,7 +27,11 @@ impl Kind for FullOptions {
             layout: Box::new(Plain::same(&tensors)),
             tensors,
             hook: Box::new(|model, traced| {
-                model.weights_mut().into_iter().zip(traced).for_each(|(weight, traced)| weight.train(traced.clone()));
+                model
+                    .weights_mut()
+                    .into_iter()
+                    .zip(traced)
+                    .for_each(|(weight, traced)| weight.train(traced.clone()));
                 Ok(())
             }),
         })

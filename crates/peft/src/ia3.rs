@@ -92,7 +92,8 @@ impl Kind for Ia3Options {
         let (mut tensors, mut places) = (Vec::new(), Vec::new());
         for (layer, (output, input), before) in &layers {
             let name = prefixed(&format!("{layer}.ia3_l"));
-            let (shape, stored) = if *before { (*input, vec![1, *input]) } else { (*output, vec![*output, 1]) };
+            let (shape, stored) =
+                if *before { (*input, vec![1, *input]) } else { (*output, vec![*output, 1]) };
             tensors.push(Trained::new(&name, [shape], Start::Ones));
             places.push(Place { name, shape: vec![shape], form: Form::Shaped(stored) });
         }

@@ -43,7 +43,10 @@ impl AdapterFile {
 /// A tensor's name without what stands around it in every file.
 fn short(name: &str) -> &str {
     let name = name.strip_prefix("base_model.model.").unwrap_or(name);
-    [".ia3_l", ".ln_tuning_layers.weight", ".weight"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+    [".ia3_l", ".ln_tuning_layers.weight", ".weight"]
+        .iter()
+        .find_map(|end| name.strip_suffix(end))
+        .unwrap_or(name)
 }
 
 /// The Frobenius norm of B A, from products of (rank, rank) alone: its square is the trace of B^T B A A^T.

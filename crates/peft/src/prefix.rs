@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -44,6 +47,13 @@ impl PrefixAttention {
         place.sublayer == sublayer && place.name.starts_with(stack)
     }
 
+    /// The layers that read each pair of keys and values, of so many. peft hands a decoder layer four parts of its tensor,
+    /// those of cross-attention for naught, and begins anew at its end: the pair 2 l mod layers goes to layer l, so of an
+    /// even number of layers two share a pair, and every other pair is read by none.
+    fn pair_of(self, layer: usize, layers: usize) -> usize {
+        if self == Self::Decoder { 2 * layer % layers } else { layer }
+    }
+
     /// The tensor's name in a file: peft's own for the decoder's.
     fn stored_name(self) -> &'static str {
         match self {
@@ -54,24 +64,41 @@ impl PrefixAttention {
     }
 }
 
+/// The attentions of one kind.
+struct Layers {
+    kind: PrefixAttention,
+    /// The attentions' names, in the model's order.
+    names: Vec<String>,
+    /// The pairs that are read, in order.
+    pairs: Vec<usize>,
+}
+
+impl Layers {
+    fn of(kind: PrefixAttention, places: &[PrefixPlace]) -> Self {
+        let names = places.iter().filter(|place| kind.is_at(place)).map(|place| place.name.clone());
+        let names: Vec<String> = names.collect();
+        let pairs: BTreeSet<usize> = (0..names.len()).map(|layer| kind.pair_of(layer, names.len())).collect();
+        Self { kind, names, pairs: pairs.into_iter().collect() }
+    }
+}
+
 /// peft's file has keys and values of all layers side by side: (N, layers 2 inner).
 struct SideBySide {
-    /// Each kind of attention's name in the file, and its layers.
-    kinds: Vec<(&'static str, usize)>,
+    kinds: Arc<[Layers]>,
     tokens: usize,
     inner: usize,
 }
 
 impl Layout for SideBySide {
     fn stored(&self) -> Vec<Stored> {
-        let shape = |layers: usize| vec![self.tokens, layers * 2 * self.inner];
-        self.kinds.iter().map(|&(name, layers)| (name.to_owned(), shape(layers))).collect()
+        let shape = |layers: &Layers| vec![self.tokens, layers.names.len() * 2 * self.inner];
+        self.kinds.iter().map(|layers| (layers.kind.stored_name().to_owned(), shape(layers))).collect()
     }
 
     fn trained(&self, stored: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let mut trained = Vec::new();
-        for (whole, &(_, layers)) in stored.iter().zip(&self.kinds) {
-            for i in 0..2 * layers {
+        for (whole, layers) in stored.iter().zip(&*self.kinds) {
+            for i in layers.pairs.iter().flat_map(|pair| [2 * pair, 2 * pair + 1]) {
                 trained.push(whole.narrow(1, i * self.inner, self.inner)?.contiguous()?);
             }
         }
@@ -80,10 +107,15 @@ impl Layout for SideBySide {
 
     fn written(&self, trained: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let mut rest = trained.as_slice();
-        let written = self.kinds.iter().map(|&(_, layers)| {
-            let (parts, others) = rest.split_at(2 * layers);
+        let written = self.kinds.iter().map(|layers| {
+            let (read, others) = rest.split_at(2 * layers.pairs.len());
             rest = others;
-            Ok(Tensor::cat(parts, 1)?)
+            let unread = read[0].zeros_like()?;
+            let mut parts = vec![&unread; 2 * layers.names.len()];
+            for (pair, read) in layers.pairs.iter().zip(read.chunks_exact(2)) {
+                (parts[2 * pair], parts[2 * pair + 1]) = (&read[0], &read[1]);
+            }
+            Ok(Tensor::cat(&parts, 1)?)
         });
         written.collect()
     }
@@ -122,7 +154,8 @@ impl Kind for PrefixOptions {
             problems.push(("num_virtual_tokens", "must be at least 1".to_owned()));
         }
         if self.attentions.is_empty() {
-            problems.push(("attentions", "is empty: name at least one of decoder, encoder, cross".to_owned()));
+            problems
+                .push(("attentions", "is empty: name at least one of decoder, encoder, cross".to_owned()));
         }
         problems
     }
@@ -136,25 +169,31 @@ impl Kind for PrefixOptions {
         let (tokens, inner) = (self.num_virtual_tokens, model.config.inner());
         let mut model = model.clone();
         let places = model.prefixes_mut();
-        let (mut kinds, mut names, mut tensors) = (Vec::new(), Vec::new(), Vec::new());
-        for kind in self.kinds() {
-            let before = names.len();
-            names.extend(places.iter().filter(|place| kind.is_at(place)).map(|place| place.name.clone()));
-            kinds.push((kind.stored_name(), names.len() - before));
-        }
-        for name in &names {
-            // peft's embedding starts normal with deviation 1.
-            let part = |part: &str| Trained::new(format!("{name}.prefix_{part}"), [tokens, inner], Start::Normal(1.0));
-            tensors.extend(["key", "value"].map(part));
+        let kinds: Arc<[Layers]> = self.kinds().map(|kind| Layers::of(kind, &places)).collect();
+        let mut tensors = Vec::new();
+        for layers in &*kinds {
+            for pair in &layers.pairs {
+                // peft's embedding starts normal with deviation 1.
+                let name = |part: &str| format!("{}.{pair}.{part}", layers.kind.stored_name());
+                let part = |part: &str| Trained::new(name(part), [tokens, inner], Start::Normal(1.0));
+                tensors.extend(["key", "value"].map(part));
+            }
         }
         Ok(Draft {
             tensors,
-            layout: Box::new(SideBySide { kinds, tokens, inner }),
+            layout: Box::new(SideBySide { kinds: kinds.clone(), tokens, inner }),
             hook: Box::new(move |model, traced| {
-                let mut places = model.prefixes_mut();
-                for (name, pair) in names.iter().zip(traced.chunks_exact(2)) {
-                    let place = places.iter_mut().find(|place| place.name == *name);
-                    *place.expect("the attention was found before").prefix = Some([pair[0].clone(), pair[1].clone()]);
+                let (mut places, mut rest) = (model.prefixes_mut(), traced);
+                for Layers { kind, names, pairs } in &*kinds {
+                    let (own, others) = rest.split_at(2 * pairs.len());
+                    rest = others;
+                    for (layer, name) in names.iter().enumerate() {
+                        let pair = kind.pair_of(layer, names.len());
+                        let pair = 2 * pairs.binary_search(&pair).expect("every layer's pair is there");
+                        let place = places.iter_mut().find(|place| place.name == *name);
+                        *place.expect("the attention was found before").prefix =
+                            Some([own[pair].clone(), own[pair + 1].clone()]);
+                    }
                 }
                 Ok(())
             }),

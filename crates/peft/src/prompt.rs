@@ -100,7 +100,9 @@ impl PromptOptions {
             PromptStart::Text => {
                 let tokens = &self.init_tokens;
                 if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
-                    return Err(Error::Tokens { what: format!("{token} is past the vocabulary of {vocabulary}") });
+                    return Err(Error::Tokens {
+                        what: format!("{token} is past the vocabulary of {vocabulary}"),
+                    });
                 }
                 let tokens: Vec<u32> = tokens.iter().copied().cycle().take(self.num_virtual_tokens).collect();
                 let tokens = Tensor::new(tokens, table.device())?;

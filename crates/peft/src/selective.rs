@@ -87,7 +87,8 @@ impl SelectiveOptions {
             .collect();
         // The table of all blocks lies in block 0.
         let in_last = |name: &str| {
-            last.iter().any(|block| name.starts_with(block.as_str())) && !name.contains("relative_attention_bias")
+            last.iter().any(|block| name.starts_with(block.as_str()))
+                && !name.contains("relative_attention_bias")
         };
         let mut matched = vec![false; patterns.len()];
         let mut names = Vec::new();
@@ -139,7 +140,8 @@ impl Kind for SelectiveOptions {
         problems.extend(wrong.map(|(pattern, error)| {
             ("weights", format!("`{pattern}` is not a regular expression: {error}"))
         }));
-        problems.extend(self.biases.as_ref().and_then(TargetModules::problem).map(|problem| ("biases", problem)));
+        problems
+            .extend(self.biases.as_ref().and_then(TargetModules::problem).map(|problem| ("biases", problem)));
         problems
     }
 
@@ -206,7 +208,8 @@ impl Kind for SelectiveOptions {
         let names = self.names(model).unwrap_or_default();
         match self.is_pefts(&names) {
             true => {
-                let modules: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".weight")).collect();
+                let modules: Vec<&str> =
+                    names.iter().filter_map(|name| name.strip_suffix(".weight")).collect();
                 map(json!({
                     "exclude_modules": null,
                     "modules_to_save": null,

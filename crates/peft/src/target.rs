@@ -180,7 +180,10 @@ mod tests {
             [("q".to_owned(), 2), (r"block\.0\..*\.wo".to_owned(), 3)].into_iter().collect();
         let found: Vec<Option<usize>> = NAMES.iter().map(|name| map.of(name).unwrap().copied()).collect();
         assert_eq!(found, [Some(2), Some(3), Some(2), None]);
-        assert_eq!(BTreeMap::from([("(".to_owned(), 1)]).wrong().map(|what| what.contains("`(`")), Some(true));
+        assert_eq!(
+            BTreeMap::from([("(".to_owned(), 1)]).wrong().map(|what| what.contains("`(`")),
+            Some(true)
+        );
     }
 
     #[test]

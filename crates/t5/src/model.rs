@@ -7,8 +7,8 @@ use tallow_ops::{Tape, Traced, cross_entropy, linear, prepend_rows, scale};
 use crate::stack::Stack;
 use crate::weights::Weights;
 use crate::{
-    Batch, Checkpointing, Config, EmbeddingPlace, Error, HeadAdapter, Linear, OutputPlace, PrefixPlace, Result, Stream,
-    Training, Weight,
+    Batch, Checkpointing, Config, EmbeddingPlace, Error, HeadAdapter, Linear, OutputPlace, PrefixPlace,
+    Result, Stream, Training, Weight,
 };
 
 /// The encoder's output.
@@ -279,8 +279,9 @@ impl T5 {
             return Some("the prompt".to_owned());
         }
         let prefixed = self.prefixes_mut().into_iter().find(|place| place.prefix.is_some());
-        let prefixed = prefixed.map(|place| place.name);
-        let behind = || self.outputs_mut().into_iter().find(|place| place.adapter.is_some());
-        prefixed.or_else(|| Some(behind()?.name))
+        if let Some(place) = prefixed {
+            return Some(place.name);
+        }
+        self.outputs_mut().into_iter().find(|place| place.adapter.is_some()).map(|place| place.name)
     }
 }

@@ -9,8 +9,8 @@ use crate::position::Buckets;
 use crate::residual::Residual;
 use crate::weights::Weights;
 use crate::{
-    Checkpointing, Config, EmbeddingAdapter, Encoded, Linear, OutputPlace, PrefixPlace, Result, Stream, Sublayer,
-    Training, Weight,
+    Checkpointing, Config, EmbeddingAdapter, Encoded, Linear, OutputPlace, PrefixPlace, Result, Stream,
+    Sublayer, Training, Weight,
 };
 
 /// One block: self-attention, cross-attention in the decoder, feed-forward.
@@ -146,11 +146,12 @@ impl Stack {
     }
 
     pub fn prefixes_mut(&mut self) -> Vec<PrefixPlace<'_>> {
-        let place = |(sublayer, attention): (Sublayer, &'_ mut Attention)| -> PrefixPlace<'_> {
+        let attentions = self.blocks.iter_mut().flat_map(Block::attentions_mut);
+        let places = attentions.map(|(sublayer, attention)| {
             let name = format!("{}.{}", attention.layer, attention.name);
             PrefixPlace { name, sublayer, prefix: &mut attention.prefix }
-        };
-        self.blocks.iter_mut().flat_map(Block::attentions_mut).map(place).collect()
+        });
+        places.collect()
     }
 
     pub fn weights_mut(&mut self) -> Vec<&mut Weight> {
@@ -198,7 +199,10 @@ impl Block {
 
     fn outputs_mut(&mut self) -> Vec<OutputPlace<'_>> {
         let Self { self_attention, cross_attention, feed_forward } = self;
-        let attentions = [(Sublayer::SelfAttention, Some(self_attention)), (Sublayer::CrossAttention, cross_attention.as_mut())];
+        let attentions = [
+            (Sublayer::SelfAttention, Some(self_attention)),
+            (Sublayer::CrossAttention, cross_attention.as_mut()),
+        ];
         let attentions = attentions.into_iter().filter_map(|(sublayer, layer)| {
             let Attention { layer: name, after, .. } = layer?;
             Some(OutputPlace { name: name.clone(), sublayer, adapter: after })

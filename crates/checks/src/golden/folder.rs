@@ -42,6 +42,23 @@ impl Golden {
         self.path.join(inner)
     }
 
+    /// The adapters in the folder, by name. A committed one holds one of each kind that peft has.
+    pub fn adapters(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path("adapters")).unwrap();
+        let folders = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+        let names = folders.map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        let kinds = ["dora", "ia3", "lora", "prefix_tuning", "prompt_tuning", "rslora"];
+        let missing = kinds.iter().find(|kind| !names.iter().any(|name| name == *kind));
+        match missing {
+            Some(missing) if self.strict => panic!("{}: there is no adapter {missing}", self.name()),
+            Some(missing) => println!("{}: there is no adapter {missing}", self.name()),
+            None => {}
+        }
+        names
+    }
+
     /// The base model, in f32.
     pub fn model(&self, device: &Device) -> T5 {
         T5::load(&self.path("model"), device, DType::F32).unwrap()

@@ -142,7 +142,7 @@ fn of_adapter(arguments: &InspectArguments, folder: &Path) -> Result<Report> {
     let file = AdapterFile::open(folder)?;
     let adapter = AdapterReport {
         path: arguments.path.display().to_string(),
-        method: name(&file.method),
+        method: file.method.to_string(),
         parameters: file.parameters(),
         bytes_on_disk: bytes_on_disk(folder)?,
         base: file.base.as_ref().map(|base| base.name.clone()),
@@ -192,10 +192,10 @@ pub fn foresee(
     let (trainable, memory) = memory::training(engine, base, method, batches)?;
     let example = match method {
         Method::Lora(options) => Example::largest(base, options)?,
-        Method::Full(_) => None,
+        _ => None,
     };
     Ok(TrainingReport {
-        method: name(method),
+        method: method.to_string(),
         rows,
         trainable,
         share: trainable as f64 / base.parameters() as f64,
@@ -241,16 +241,6 @@ fn bytes_on_disk(folder: &Path) -> Result<u64> {
         }
     }
     Ok(bytes)
-}
-
-/// A method in words.
-pub fn name(method: &Method) -> String {
-    match method {
-        Method::Lora(LoraOptions { rank, target_modules, .. }) => {
-            format!("LoRA of rank {rank} on {target_modules}")
-        }
-        Method::Full(_) => "every weight".to_owned(),
-    }
 }
 
 fn table(report: &Report) -> String {

@@ -19,6 +19,17 @@ impl Randomness {
         (0..count as u64).map(move |i| (mix64(key ^ i) >> 40) as f32 / 16_777_216.0)
     }
 
+    /// Normal numbers of mean 0 and deviation 1 for the `site`th tensor: initial values. Box and Muller 1958.
+    pub fn normal(self, site: u32, count: usize) -> impl Iterator<Item = f32> {
+        let key = mix64(self.key.wrapping_add(u64::from(site)));
+        // 53 bits, in (0, 1].
+        let even = move |i: u64| ((mix64(key ^ i) >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        (0..count as u64).map(move |i| {
+            let (length, angle) = ((-2.0 * even(2 * i).ln()).sqrt(), std::f64::consts::TAU * even(2 * i + 1));
+            (length * angle.cos()) as f32
+        })
+    }
+
     /// The mask of the `site`th place of the forward pass that drops with probability `p`.
     pub fn mask(self, site: u32, p: f64) -> Mask {
         let key = mix64(self.key.wrapping_add(u64::from(site)));

@@ -34,7 +34,8 @@ impl ConfigFile {
     pub fn open(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
         let fail = |what: String| Error::Config { path: path.to_path_buf(), what };
-        let keys = serde_json::from_str(&text).map_err(|error| fail(format!("not a JSON object: {error}")))?;
+        let keys =
+            serde_json::from_str(&text).map_err(|error| fail(format!("not a JSON object: {error}")))?;
         Ok(Self { path: path.to_path_buf(), keys, seen: RefCell::default() })
     }
 
@@ -128,7 +129,7 @@ impl ConfigFile {
 
     /// Keys that change nothing.
     pub fn harmless(&self, keys: &[&str]) {
-        keys.iter().for_each(|key| drop(self.get(key)));
+        self.seen.borrow_mut().extend(keys.iter().map(|&key| key.to_owned()));
     }
 
     /// A method with the values that were read, if they can be.
@@ -143,7 +144,8 @@ impl ConfigFile {
     /// are to be told of.
     pub fn unknown(&self) -> Result<Vec<String>> {
         let seen = self.seen.borrow();
-        let unknown = self.keys.iter().filter(|(key, _)| !seen.contains(*key) && !COMMON.contains(&key.as_str()));
+        let unknown =
+            self.keys.iter().filter(|(key, _)| !seen.contains(*key) && !COMMON.contains(&key.as_str()));
         let unknown: Vec<(&String, &Value)> = unknown.filter(|(_, value)| !is_off(value)).collect();
         let turns_on = |value: &Value| matches!(value, Value::Bool(_) | Value::Array(_) | Value::Object(_));
         let on: Vec<&str> =

@@ -12,12 +12,13 @@ use serde_json::{Map, Value, json};
 use tallow_t5::folder;
 use tallow_t5::tensors::{self, Tensors};
 
+use self::card::{Python, card};
 pub(crate) use self::config::ConfigFile;
 pub(crate) use self::layout::{Form, Layout, Place, Plain, Stored};
-use self::card::{Python, card};
 use crate::kind::Trained;
 use crate::{
-    Adapted, BottleneckOptions, Error, Ia3Options, Method, PrefixOptions, PromptOptions, Result, SelectiveOptions, lora,
+    Adapted, BottleneckOptions, Error, Ia3Options, Method, PrefixOptions, PromptOptions, Result,
+    SelectiveOptions, lora,
 };
 
 const CONFIG: &str = "adapter_config.json";
@@ -165,7 +166,8 @@ impl AdapterFile {
                 Some(_) => {}
             }
         }
-        let stray = self.tensors.shapes().filter(|(name, _)| !by_name.contains_key(name) && !layout.is_beside(name));
+        let stray =
+            self.tensors.shapes().filter(|(name, _)| !by_name.contains_key(name) && !layout.is_beside(name));
         problems.extend(stray.map(|(name, shape)| format!("stray: {name} {shape:?}")));
         if !problems.is_empty() {
             return Err(Error::Tensors { path: self.path.clone(), problems });
@@ -203,6 +205,7 @@ fn pefts(own: Map<String, Value>, base: &BaseName) -> Map<String, Value> {
         "task_type": "SEQ_2_SEQ_LM",
     }));
     config.extend(own);
+    config.sort_keys();
     config
 }
 
@@ -215,6 +218,7 @@ pub(crate) fn write(adapted: &Adapted, folder: &Path, base: &BaseName) -> Result
         None => {
             let mut config = own;
             config.insert("model_name".to_owned(), json!(base.name));
+            config.sort_keys();
             (config, ADAPTERHUB_WEIGHTS, Python::Adapters)
         }
     };

@@ -109,11 +109,8 @@ pub(crate) fn config(options: &LoraOptions, use_dora: bool) -> Map<String, Value
     let layers = options.layers.is_empty();
     let rank_pattern: Map<String, Value> =
         options.rank_pattern.iter().map(|(key, rank)| (key.clone(), json!(rank * factor))).collect();
-    let alpha_pattern: Map<String, Value> = options
-        .alpha_pattern
-        .iter()
-        .map(|(key, alpha)| (key.clone(), whole(alpha * alpha_factor)))
-        .collect();
+    let alpha_pattern: Map<String, Value> =
+        options.alpha_pattern.iter().map(|(key, alpha)| (key.clone(), whole(alpha * alpha_factor))).collect();
     map(json!({
         "alora_invocation_tokens": null,
         "alpha_pattern": alpha_pattern,

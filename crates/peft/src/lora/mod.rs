@@ -108,9 +108,10 @@ impl LoraOptions {
         let Target { output, input, rank, place, .. } = *target;
         let (a, b) = match (place, self.init_lora_weights) {
             // peft starts an embedding's other matrix at random, and this one at zero.
-            (At::Embedding, _) => {
-                (Trained::new(a, [input, rank], Start::Zeros), Trained::new(b, [output, rank], Start::Normal(1.0)))
-            }
+            (At::Embedding, _) => (
+                Trained::new(a, [input, rank], Start::Zeros),
+                Trained::new(b, [output, rank], Start::Normal(1.0)),
+            ),
             (_, LoraStart::Gaussian) => (
                 Trained::new(a, [rank, input], Start::Normal(1.0 / rank as f64)),
                 Trained::new(b, [output, rank], Start::Zeros),
@@ -154,7 +155,9 @@ impl LoraOptions {
         for (i, target) in targets.iter().enumerate() {
             let mut pair = self.pair(target);
             if let Some(taken) = taken.get(i) {
-                pair.iter_mut().zip(taken).for_each(|(trained, value)| trained.start = Start::Values(value.clone()));
+                pair.iter_mut()
+                    .zip(taken)
+                    .for_each(|(trained, value)| trained.start = Start::Values(value.clone()));
             }
             for (trained, matrix) in pair.into_iter().zip(["A", "B"]) {
                 let turned = target.place == At::Embedding && matrix == "A";
@@ -165,7 +168,9 @@ impl LoraOptions {
         }
         let saved = saved(&self.modules_to_save, model)?;
         let rows = self.token_rows(model)?;
-        for trained in saved.iter().map(|(_, weight)| crate::full::trained(prefixed(weight.name()), weight)).chain(rows) {
+        for trained in
+            saved.iter().map(|(_, weight)| crate::full::trained(prefixed(weight.name()), weight)).chain(rows)
+        {
             places.push(Place { name: trained.name.clone(), shape: trained.shape.clone(), form: Form::Same });
             tensors.push(trained);
         }
@@ -222,13 +227,15 @@ impl LoraOptions {
             return refuse("the embedding is the head too, whose rows would change with it".to_owned());
         }
         let embedding = |target: &Target| target.place == At::Embedding;
-        if self.targets(model)?.iter().any(embedding) || self.modules_to_save.iter().any(|name| name == "shared") {
+        if self.targets(model)?.iter().any(embedding)
+            || self.modules_to_save.iter().any(|name| name == "shared")
+        {
             return refuse("the whole embedding is trained already".to_owned());
         }
         let index = Tensor::new(tokens.as_slice(), table.device())?;
         let rows = table.index_select(&index, 0)?;
         let name = prefixed("shared.token_adapter.trainable_tokens_delta");
-        Ok(Some(Trained::new(name, rows.dims(), Start::Values(rows))))
+        Ok(Some(Trained::new(name, rows.dims().to_vec(), Start::Values(rows))))
     }
 }
 

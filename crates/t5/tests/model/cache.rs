@@ -29,7 +29,7 @@ fn a_cache_changes_no_logits() {
         let sources: Vec<Vec<u32>> = sources().into_iter().map(|source| source.1).collect();
         let all = batch(&sources.iter().map(|source| (source.clone(), vec![1])).collect::<Vec<_>>());
         let encoded = model.encode(&tape, &all.source, &all.source_segments).unwrap();
-        let mut cache = model.start(&tape, &encoded, &all.source_segments, 1).unwrap();
+        let mut cache = model.start(&tape, &encoded, 1).unwrap();
         let token = |row: usize, step: usize| (2 + (step * 53 + row * 17) % 382) as u32;
         for step in 0..70 {
             let active: Vec<usize> = (0..4).filter(|row| step < 40 + 10 * row).collect();

@@ -9,7 +9,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tallow_ops::{
     AdamW, AttentionLayout, Cpu, Kernels, Lora, ParameterSpec, Parameters, Randomness, Result, RowsKernel,
     Segments, Tape, Traced, Update, add_rms_norm, attention, cross_entropy, dropout, embedding, gated_gelu,
-    linear, lora_linear, position_bias, relu, rms_norm,
+    linear, lora_linear, mul_vector, position_bias, relu, rms_norm,
 };
 
 const SOURCE: [usize; 4] = [120, 170, 240, 350];
@@ -164,6 +164,9 @@ fn pointwise(bench: &mut Bench, n: usize) {
     bench.operation("add_rms_norm", Work::Values(4 * n * D), &[&[n, D], &[n, D], &[D]], 2, |tape, x| {
         let [_, y] = add_rms_norm(tape, &x[0], &x[1], 0.1, &x[2], 1e-6)?;
         Ok(y)
+    });
+    bench.operation("mul_vector", Work::Values(2 * n * FF), &[&[n, FF], &[FF]], 2, |tape, x| {
+        mul_vector(tape, &x[0], &x[1], None)
     });
     bench.operation("gated_gelu", Work::Values(3 * n * FF), &[&[n, FF], &[n, FF]], 2, |tape, x| {
         gated_gelu(tape, &x[0], &x[1])

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 use tallow_ops::{
     AdamW, AttentionLayout, Lora, Operation, ParameterSpec, Parameters, Segments, Traced, Update, add,
-    add_rms_norm, attention, cross_entropy, dropout, embedding, gated_gelu, linear, lora_linear,
-    position_bias, relu, rms_norm, scale,
+    add_rms_norm, add_vector, attention, concat_columns, cross_entropy, dropout, embedding, gated_gelu,
+    linear, lora_linear, mul_vector, position_bias, prepend_rows, relu, replace_rows, rms_norm, scale,
 };
 
 use super::Case;
@@ -40,7 +40,7 @@ impl Extent {
 
 /// The cases of every operation.
 pub fn cases(extent: Extent) -> Vec<Case> {
-    [elementwise, norms, products, tables, losses, attentions, updates]
+    [elementwise, columns, norms, products, tables, losses, attentions, updates]
         .iter()
         .flat_map(|of| of(extent))
         .collect()
@@ -69,6 +69,37 @@ fn elementwise(extent: Extent) -> Vec<Case> {
                 dropout(tape, &x[0], 0.3)
             }),
         ]);
+    }
+    cases
+}
+
+fn columns(extent: Extent) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut shapes = extent.take([(33, 100)], [(1, 8), (7, 1), (300, 768), (1500, 64), (5, 4096)]);
+    shapes.extend(extent.drawn(9, [500, 1500]).into_iter().map(|[n, d]| (n, d)));
+    for (n, d) in shapes {
+        let mut random = Random::new(10);
+        let inputs = vec![random.tensor((n, d), 1.0), random.tensor(d, 1.0)];
+        let by = random.tensor(d, 1.0);
+        let name = |what: &str| format!("{what} ({n}, {d})");
+        cases.push(Case::on_tape(Operation::Columns, name("mul"), inputs.clone(), false, |tape, x| {
+            mul_vector(tape, &x[0], &x[1], None)
+        }));
+        // What relu gives is made again: the factors' gradient is computed from the input, not from the output.
+        cases.push(Case::on_tape(
+            Operation::Columns,
+            name("mul by a vector more"),
+            inputs.clone(),
+            false,
+            move |tape, x| {
+                let by = by.to_device(tape.kernels().device())?;
+                let y = mul_vector(tape, &x[0], &x[1], Some(&by))?;
+                mul_vector(tape, &relu(tape, &y)?, &x[1], Some(&by))
+            },
+        ));
+        cases.push(Case::on_tape(Operation::Columns, name("add"), inputs, false, |tape, x| {
+            add_vector(tape, &x[0], &x[1])
+        }));
     }
     cases
 }
@@ -147,6 +178,7 @@ fn tables(extent: Extent) -> Vec<Case> {
             Ok(vec![store])
         }));
     }
+    cases.extend(joined_rows(extent));
     let mut shapes = extent.take([(4, 40)], [(1, 1), (12, 700)]);
     shapes.extend(extent.drawn(5, [16, 500]).into_iter().map(|[heads, reach]| (heads, reach)));
     for (heads, reach) in shapes {
@@ -157,6 +189,30 @@ fn tables(extent: Extent) -> Vec<Case> {
         cases.push(Case::on_tape(Operation::PositionBias, name, table, false, move |tape, x| {
             let index = Tensor::new(index.as_slice(), tape.kernels().device())?;
             position_bias(tape, &x[0], &index)
+        }));
+    }
+    cases
+}
+
+/// What is made of the gathers and row copies, and of candle's own joins.
+fn joined_rows(extent: Extent) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut shapes = extent.take([(5, 24, 30)], [(1, 8, 1), (20, 512, 300)]);
+    shapes.extend(extent.drawn(11, [20, 300, 100]).into_iter().map(|[rows, d, n]| (rows, d, n)));
+    for (rows, d, n) in shapes {
+        let mut random = Random::new(11);
+        let segments = Segments::packed([n, 0, 1, n]);
+        let inputs = vec![random.tensor((rows, d), 1.0), random.tensor((2 * n + 1, d), 1.0)];
+        let name = format!("({rows}, {d}) before {n}, 0, 1 and {n}, twice beside each other");
+        cases.push(Case::on_tape(Operation::Embedding, name, inputs.clone(), false, move |tape, x| {
+            let y = prepend_rows(tape, &x[0], &x[1], &segments)?;
+            concat_columns(tape, &y, &scale(tape, &y, 0.5)?)
+        }));
+        let places: Vec<u32> = (0..2 * n as u32).rev().step_by(2).collect();
+        let sources = random.ids(places.len(), rows as u32);
+        let name = format!("{} of ({rows}, {d}) in place of others", places.len());
+        cases.push(Case::on_tape(Operation::Rows, name, inputs, false, move |tape, x| {
+            replace_rows(tape, &x[1], &x[0], &places, &sources)
         }));
     }
     cases

@@ -5,8 +5,8 @@ use super::{ColumnsKernel, sizes};
 use crate::cpu::{Cpu, fill, simd, task_rows, values};
 use crate::{Dest, Result};
 
-/// Columns that a task sums, over all rows: so that the sums do not depend on the threads.
-const COLUMNS: usize = 256;
+/// Columns that a task sums, over all rows: so that the sums do not depend on the threads. Fewer read too little of each.
+const COLUMNS: usize = 1024;
 
 impl ColumnsKernel for Cpu {
     fn mul_columns(&self, dest: Dest, x: &Tensor, factors: &Tensor, by: Option<&Tensor>) -> Result<Tensor> {

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 use tallow_ops::{
     AttentionLayout, Lora, ParameterSpec, Parameters, Result, Segments, Tape, Traced, add, add_rms_norm,
-    attention, cross_entropy, embedding, gated_gelu, linear, lora_linear, position_bias, relu, rms_norm,
-    scale,
+    add_vector, attention, concat_columns, cross_entropy, embedding, gated_gelu, linear, lora_linear,
+    mul_vector, position_bias, prepend_rows, relu, replace_rows, rms_norm, scale,
 };
 
 use crate::harness::{DEVICE, both, cpu};
@@ -43,6 +43,11 @@ fn shapes_have_to_go_together() {
     });
     refused("rms_norm: weight [4] for rows of 3", |tape| rms_norm(tape, &zeros(&[2, 3]), &zeros(&[4]), 1e-6));
     refused("rms_norm: weight [1] for rows of 3", |tape| rms_norm(tape, &zeros(&[2, 3]), &zeros(&[1]), 1e-6));
+    refused("columns: [4] for rows of 3", |tape| mul_vector(tape, &zeros(&[2, 3]), &zeros(&[4]), None));
+    refused("columns: [1] for rows of 3", |tape| {
+        mul_vector(tape, &zeros(&[2, 3]), &zeros(&[3]), Some(zeros(&[1]).value()))
+    });
+    refused("columns: [1, 3] for rows of 3", |tape| add_vector(tape, &zeros(&[2, 3]), &zeros(&[1, 3])));
     refused("gated_gelu: [2, 3] and [3, 2]", |tape| gated_gelu(tape, &zeros(&[2, 3]), &zeros(&[3, 2])));
     refused("accumulate: [3, 2] to [2, 3]", |tape| add(tape, &zeros(&[2, 3]), &zeros(&[3, 2])));
     refused("rms_norm: [3, 2] added to [2, 3]", |tape| {
@@ -54,6 +59,31 @@ fn shapes_have_to_go_together() {
     refused("cross_entropy: hidden (2, 3), head (5, 3), 3 labels", |tape| {
         cross_entropy(tape, &zeros(&[2, 3]), &zeros(&[5, 3]), &ids(&[0, 0, 0]), 0.0)
     });
+}
+
+#[test]
+fn joined_rows_have_to_go_together() {
+    let (x, rows) = (zeros(&[5, 3]), zeros(&[2, 3]));
+    let prepend = |prefix: &Traced, segments: Segments| {
+        let (prefix, x) = (prefix.clone(), x.clone());
+        move |tape: &Tape| prepend_rows(tape, &prefix, &x, &segments)
+    };
+    refused("prepend_rows: rows of 4 before rows of 3", prepend(&zeros(&[2, 4]), Segments::packed([5])));
+    let uncovered = "prepend_rows: segments to 4 that do not cover 5 rows";
+    refused(uncovered, prepend(&rows, Segments::packed([3, 1])));
+    let uncovered = "prepend_rows: segments to 5 that do not cover 5 rows";
+    refused(uncovered, prepend(&rows, Segments::at(vec![0..2, 3..5])));
+    refused(uncovered, prepend(&rows, Segments::at(vec![3..5, 0..3])));
+    refused("concat_columns: 5 rows beside 2", |tape| concat_columns(tape, &x, &rows));
+    let replace = |rows: &Traced, places: &'static [u32], sources: &'static [u32]| {
+        let (rows, x) = (rows.clone(), x.clone());
+        move |tape: &Tape| replace_rows(tape, &x, &rows, places, sources)
+    };
+    refused("replace_rows: 1 of (2, 4) to 1 places of (5, 3)", replace(&zeros(&[2, 4]), &[0], &[0]));
+    refused("replace_rows: 1 of (2, 3) to 2 places of (5, 3)", replace(&rows, &[0, 1], &[0]));
+    refused("replace_rows: place 5 of 5", replace(&rows, &[0, 5], &[0, 0]));
+    refused("replace_rows: place 4 is named twice", replace(&rows, &[4, 0, 4], &[0, 1, 1]));
+    refused("replace_rows: row 2 of 2", replace(&rows, &[0, 1], &[0, 2]));
 }
 
 #[test]
@@ -159,6 +189,8 @@ fn cpu_kernels_read_contiguous_f32() {
         assert_eq!(message(add(&tape(), &x, bad)), wanted);
         let sum = add_rms_norm(&tape(), &x, bad, 0.0, &weight, 1e-6);
         assert_eq!(message(sum.map(|[sum, _]| sum)), wanted);
+        assert_eq!(message(mul_vector(&tape(), bad, &weight, None)), wanted);
+        assert_eq!(message(add_vector(&tape(), bad, &weight)), wanted);
         assert_eq!(message(embedding(&tape(), bad, &ids(&[0]))), wanted);
         assert_eq!(message(position_bias(&tape(), bad, &ids(&[0]))), wanted);
         assert_eq!(message(cross_entropy(&tape(), bad, &x, &ids(&[0, 0, 0]), 0.0)), wanted);
@@ -179,6 +211,11 @@ fn matrices_have_two_dimensions() {
         let tape = Tape::new(kernels);
         assert!(linear(&tape, &vector, &zeros(&[5, 3])).is_err());
         assert!(rms_norm(&tape, &cube, &vector, 1e-6).is_err());
+        assert!(mul_vector(&tape, &cube, &vector, None).is_err());
+        assert!(add_vector(&tape, &cube, &vector).is_err());
+        assert!(concat_columns(&tape, &cube, &cube).is_err());
+        assert!(prepend_rows(&tape, &vector, &zeros(&[2, 3]), &Segments::packed([2])).is_err());
+        assert!(replace_rows(&tape, &cube, &zeros(&[2, 3]), &[], &[]).is_err());
         assert!(cross_entropy(&tape, &cube, &zeros(&[5, 3]), &ids(&[0, 0]), 0.0).is_err());
         let rows = Arc::new(Segments::packed([2]));
         let layout = AttentionLayout { heads: 1, causal: false, queries: rows.clone(), keys: rows };

@@ -2,11 +2,13 @@
 
 mod adamw;
 mod attention;
+mod columns;
 mod cross_entropy;
 mod elementwise;
 mod embedding;
 mod errors;
 mod harness;
+mod joined_rows;
 mod linear;
 mod not_a_number;
 mod parameters;

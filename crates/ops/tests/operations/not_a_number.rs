@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use tallow_ops::{
-    AttentionLayout, Result, Segments, Tape, Traced, add, add_rms_norm, attention, cross_entropy, gated_gelu,
-    linear, relu, rms_norm, scale,
+    AttentionLayout, Result, Segments, Tape, Traced, add, add_rms_norm, add_vector, attention, cross_entropy,
+    gated_gelu, linear, mul_vector, relu, rms_norm, scale,
 };
 
 use crate::harness::{DEVICE, Random, both, flat};
@@ -45,6 +45,8 @@ fn rows_with_nan_stay_marked_and_others_clean() {
         assert_eq!(marked(|tape| linear(tape, &x, &fine(6, 80))), row);
         let ones = Traced::constant(Tensor::ones(80, DType::F32, DEVICE).unwrap());
         assert_eq!(marked(|tape| rms_norm(tape, &x, &ones, 1e-6)), row);
+        assert_eq!(marked(|tape| mul_vector(tape, &x, &ones, None)), row);
+        assert_eq!(marked(|tape| add_vector(tape, &x, &ones)), row);
         for [x, delta] in [[&x, &fine(5, 80)], [&fine(5, 80), &x]] {
             let both = |tape: &Tape| add_rms_norm(tape, x, delta, 0.0, &ones, 1e-6);
             assert_eq!(marked(|tape| Ok(both(tape)?[0].clone())), row);

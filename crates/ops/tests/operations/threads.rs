@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use tallow_ops::{
     AttentionLayout, Kernels, Result, Segments, Tape, Traced, attention, cross_entropy, gated_gelu, linear,
-    rms_norm,
+    mul_vector, rms_norm,
 };
 
 use crate::harness::{DEVICE, Operation, Outcome, Random, assert_close, bits, both, cpu};
@@ -54,6 +54,13 @@ fn rms_norm_does_not_depend_on_the_threads() {
     let mut random = Random(2);
     let inputs = [random.tensor((300, 512), 1.0), random.tensor(512, 1.0)];
     same_bits(&inputs, &|tape, x| rms_norm(tape, &x[0], &x[1], 1e-6), &[300, 512]);
+}
+
+#[test]
+fn columns_do_not_depend_on_the_threads() {
+    let mut random = Random(7);
+    let inputs = [random.tensor((100, 1500), 1.0), random.tensor(1500, 1.0)];
+    same_bits(&inputs, &|tape, x| mul_vector(tape, &x[0], &x[1], None), &[100, 1500]);
 }
 
 #[test]

@@ -77,23 +77,40 @@ fn refused(changes: Value) -> String {
 #[test]
 fn what_the_config_asks_beyond_plain_lora_is_refused() {
     let changes = json!({
-        "use_dora": true,
-        "rank_pattern": { "encoder.*": 2 },
-        "modules_to_save": ["lm_head"],
         "bias": "lora_only",
-        "layers_to_transform": 1,
+        "layer_replication": [[0, 1]],
+        "use_qalora": true,
         "kasa_config": { "beta": 1e-4 },
     });
     assert_eq!(
         refused(changes),
-        "uses bias, kasa_config, layers_to_transform, modules_to_save, rank_pattern, use_dora, which cannot be read"
+        "uses bias, kasa_config, layer_replication, use_qalora, which cannot be read"
     );
     for kind in ["pissa", "pissa_niter_16", "olora", "corda", "loftq", "lora_ga"] {
         let found = refused(json!({ "init_lora_weights": kind }));
         let wanted = "which changes the base: save it converted to a plain LoRA";
         assert_eq!(found, format!("init_lora_weights is {kind}, {wanted}"));
     }
-    assert_eq!(refused(json!({ "peft_type": "IA3" })), "peft_type is IA3; adapters of type LORA can be read");
+    assert_eq!(
+        refused(json!({ "peft_type": "VERA" })),
+        "peft_type is VERA; LORA, IA3, PROMPT_TUNING, PREFIX_TUNING and LN_TUNING can be read"
+    );
+    // Of a peft that is newer than what is known here.
+    for changes in
+        [json!({ "use_later": true }), json!({ "use_later": { "rate": 2 } }), json!({ "use_later": [1] })]
+    {
+        assert_eq!(
+            refused(changes),
+            "uses use_later, which is not known here and may change what the adapter computes"
+        );
+    }
+}
+
+#[test]
+fn keys_that_are_not_known_and_turn_nothing_on_are_told() {
+    let changes = json!({ "later_number": 3, "later_name": "x", "later_switch": false, "later_list": [], "later_null": null });
+    let file = open(adapter(changes).path()).unwrap();
+    assert_eq!(file.unknown, ["later_number = 3", "later_name = \"x\""]);
 }
 
 #[test]

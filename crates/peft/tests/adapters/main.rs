@@ -2,5 +2,6 @@
 
 mod files;
 mod invariants;
+mod methods;
 mod saving;
 mod support;

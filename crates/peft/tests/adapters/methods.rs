@@ -259,8 +259,15 @@ fn gradients_are_the_slope_of_the_loss() {
             };
             let found = (loss_at(step) - loss_at(-step)) / (2.0 * step);
             adapted.parameters.restore(&start).unwrap();
-            let error = (found / f64::from(slope) - 1.0).abs();
-            assert!(error < 0.02, "{name}, {}: the slope is {found}, not {slope}", entry.name);
+            // The loss, about 70, is rounded to some 2e-5.
+            let (error, rounding) = ((found - f64::from(slope)).abs(), 2e-5 / step);
+            let most = 0.02 * f64::from(slope) + rounding;
+            assert!(error < most, "{name}, {}: the slope is {found}, not {slope}", entry.name);
+            assert!(
+                rounding < 0.2 * f64::from(slope),
+                "{name}, {}: {slope} is hidden by rounding",
+                entry.name
+            );
         }
     });
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use tallow_checks::compare::distance;
-use tallow_checks::golden::{self, Golden, PaddedBatch, tensors};
+use tallow_checks::golden::{self, Golden, PaddedBatch};
 use tallow_ops::{Composed, Cpu, Kernels};
 use tallow_peft::Adapted;
 use tallow_train::Schedule;
@@ -94,8 +94,7 @@ fn written_adapters_are_read_back_whole() {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("adapter");
             adapted.save(&path, &golden.path("model"), None).unwrap();
-            let wanted = tensors(&source.join("adapter_model.safetensors"));
-            let found = tensors(&path.join("adapter_model.safetensors"));
+            let [wanted, found] = [&source, &path].map(|folder| golden::adapter_tensors(folder));
             assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
             for (tensor, wanted) in &wanted {
                 // Of a prompt, the half for the decoder is in use nowhere; of prefixes, every other pair.

@@ -49,7 +49,7 @@ impl Golden {
         let names = folders.map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.collect();
         names.sort();
-        let kinds = ["dora", "ia3", "lora", "prefix_tuning", "prompt_tuning", "rslora"];
+        let kinds = ["bottleneck", "dora", "ia3", "lora", "prefix_tuning", "prompt_tuning", "rslora"];
         let missing = kinds.iter().find(|kind| !names.iter().any(|name| name == *kind));
         match missing {
             Some(missing) if self.strict => panic!("{}: there is no adapter {missing}", self.name()),
@@ -148,6 +148,19 @@ fn real(padded: &Tensor, lengths: &[usize]) -> Tensor {
         .map(|(row, &length)| padded.get(row).unwrap().narrow(0, 0, length).unwrap())
         .collect();
     Tensor::cat(&rows, 0).unwrap()
+}
+
+/// The tensors of an adapter's folder, under the names that tallow writes.
+pub fn adapter_tensors(folder: &Path) -> BTreeMap<String, Tensor> {
+    let files = ["adapter_model.safetensors", "adapter.safetensors"].map(|file| folder.join(file));
+    let file = files.into_iter().find(|path| path.is_file());
+    as_written(tensors(&file.unwrap_or_else(|| panic!("{}: holds no adapter", folder.display()))))
+}
+
+/// Tensors under the names that tallow writes: those of AdapterHub have the adapter's own name in them.
+pub fn as_written(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let written = |(name, tensor): (String, Tensor)| (name.replace(".golden.", ".tallow."), tensor);
+    tensors.into_iter().map(written).collect()
 }
 
 /// A safetensors file's tensors by name; integers stay.

@@ -4,4 +4,4 @@ mod checks;
 mod folder;
 
 pub use checks::*;
-pub use folder::{Golden, PaddedBatch, tensors};
+pub use folder::{Golden, PaddedBatch, adapter_tensors, as_written, tensors};

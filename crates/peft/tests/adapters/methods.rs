@@ -261,7 +261,9 @@ fn gradients_are_the_slope_of_the_loss() {
             adapted.parameters.restore(&start).unwrap();
             // The loss, about 70, is rounded to some 2e-5.
             let (error, rounding) = ((found - f64::from(slope)).abs(), 2e-5 / step);
-            let most = 0.02 * f64::from(slope) + rounding;
+            // A relu bends between the two; the goldens hold its gradient exactly.
+            let bends = if matches!(case.method, Method::Bottleneck(_)) { 0.15 } else { 0.02 };
+            let most = bends * f64::from(slope) + rounding;
             assert!(error < most, "{name}, {}: the slope is {found}, not {slope}", entry.name);
             assert!(
                 rounding < 0.2 * f64::from(slope),

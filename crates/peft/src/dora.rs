@@ -133,7 +133,7 @@ impl Kind for DoraOptions {
         true
     }
 
-    fn config(&self, _model: &T5) -> Map<String, Value> {
-        lora::config(&self.0, true)
+    fn config(&self, model: &T5) -> Map<String, Value> {
+        lora::config(&self.0, model, true)
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn card(method: &Method, python: &Python, base: &BaseName, trainable:
         ),
         Python::Adapters => format!(
             "import adapters\nfrom transformers import AutoModelForSeq2SeqLM\n\n{load}adapters.init(base)\n\
-             base.load_adapter(\"path/to/this/folder\", set_active=True)\n"
+             base.load_adapter(\"path/to/this/folder\", set_active=True, use_safetensors=True)\n"
         ),
         Python::Weights => format!(
             "from safetensors.torch import load_file\nfrom transformers import AutoModelForSeq2SeqLM\n\n{load}\

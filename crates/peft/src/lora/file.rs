@@ -1,10 +1,11 @@
 //! LoRA's and DoRA's adapter_config.json.
 
 use serde_json::{Map, Value, json};
+use tallow_t5::T5;
 
 use super::{LoraOptions, LoraStart};
 use crate::file::{ConfigFile, map, whole};
-use crate::{DoraOptions, Method, Result};
+use crate::{DoraOptions, Method, Result, TargetModules};
 
 /// Keys of peft's LoRA config that ask for more than there is here.
 const UNSUPPORTED: [&str; 12] = [
@@ -97,8 +98,21 @@ pub(crate) fn read(config: &ConfigFile) -> Result<Method> {
     config.check(method)
 }
 
+/// peft takes numbers of layers beside lists of names alone: of a pattern, the layers that it comes to are listed.
+fn as_peft_allows(options: &LoraOptions, model: &T5) -> LoraOptions {
+    let mut options = options.clone();
+    if matches!(options.target_modules, TargetModules::Pattern(_)) && !options.layers.is_empty() {
+        // The method is hooked to the model, so that its targets are there.
+        let targets = options.targets(model).unwrap_or_default();
+        options.target_modules = TargetModules::Suffixes(targets.into_iter().map(|target| target.name).collect());
+        (options.layers, options.exclude_modules) = (Vec::new(), None);
+    }
+    options
+}
+
 /// Every key of peft's config that is LoRA's own.
-pub(crate) fn config(options: &LoraOptions, use_dora: bool) -> Map<String, Value> {
+pub(crate) fn config(options: &LoraOptions, model: &T5, use_dora: bool) -> Map<String, Value> {
+    let options = &as_peft_allows(options, model);
     // What a method took out of the base is put back in its file, at twice the rank.
     let factor = if options.init_lora_weights.takes_from_the_weight() { 2 } else { 1 };
     let alpha_factor = match (factor, options.use_rslora) {

@@ -308,8 +308,8 @@ impl Kind for LoraOptions {
         Self::starts_from_weights(self)
     }
 
-    fn config(&self, _model: &T5) -> Map<String, Value> {
-        config(self, false)
+    fn config(&self, model: &T5) -> Map<String, Value> {
+        config(self, model, false)
     }
 }
 

@@ -109,6 +109,48 @@ def far(found, wanted):
     return ((found - wanted).abs() / wanted.abs()).max().item()
 
 
+def saved_by_peft():
+    """Adapters that peft makes, moved off their initial values: a name and what peft is asked for."""
+    if importlib.util.find_spec("peft") is None:
+        return {}
+    import peft
+
+    common = dict(task_type="SEQ_2_SEQ_LM")
+    lora = dict(r=4, lora_alpha=8, **common)
+    return {
+        "lora": peft.LoraConfig(target_modules=["q", "v"], **lora),
+        "lora-layers": peft.LoraConfig(target_modules=["q"], layers_to_transform=[1], layers_pattern="block", **lora),
+        "lora-last-number": peft.LoraConfig(target_modules=["q", "wo"], layers_to_transform=1, **lora),
+        "lora-head": peft.LoraConfig(target_modules=["lm_head"], **lora),
+        "lora-embeddings": peft.LoraConfig(target_modules=["embed_tokens", "v"], **lora),
+        "lora-all": peft.LoraConfig(target_modules="all-linear", exclude_modules=r".*\.wo", use_rslora=True, **lora),
+        "lora-saved": peft.LoraConfig(target_modules=["q"], modules_to_save=["lm_head", "layer_norm"], **lora),
+        "dora": peft.LoraConfig(target_modules=["q", "wi_0"], use_dora=True, **lora),
+        "ia3": peft.IA3Config(target_modules=["k", "v", "wo"], feedforward_modules=["wo"], **common),
+        "prompt": peft.PromptTuningConfig(num_virtual_tokens=6, **common),
+        "prefix": peft.PrefixTuningConfig(num_virtual_tokens=6, **common),
+        "norms": peft.LNTuningConfig(**common),
+    }
+
+
+def moved(config):
+    """The base with a fresh adapter, every value of it moved."""
+    import peft
+
+    model = peft.get_peft_model(load(options.base), config).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(0.1 * torch.randn_like(p))
+    return model
+
+
+def timed(folder, batches):
+    """tallow's losses with an adapter."""
+    command = ["bench", options.base, batches, "--adapter", folder, "--steps", len(rows), "--warmup", 0, "--lr", 0]
+    return torch.tensor(json.loads(tallow(*command).splitlines()[-1])["losses"])
+
+
 plain, failed = losses(base), []
 print(f"{'kind':<20}{'changed by':>12}{'Python':>12}{'exported':>12}")
 with tempfile.TemporaryDirectory() as place:
@@ -126,8 +168,7 @@ with tempfile.TemporaryDirectory() as place:
         quick += ["evaluation.before_rows=0", "evaluation.rows=1", f"output={place}/runs", f"name={name}"]
         tallow("train", "configs/quickstart.toml", f"method={KINDS[name]}", f"model.path={options.base}", *quick)
         folder = place / "runs" / name / "adapter"
-        timed = tallow("bench", options.base, batches, "--adapter", folder, "--steps", len(rows), "--warmup", 0, "--lr", 0)
-        ours = torch.tensor(json.loads(timed.splitlines()[-1])["losses"])
+        ours = timed(folder, batches)
         change, python = far(ours, plain), float("nan")
         try:
             python = far(losses(adapted(folder)), ours)
@@ -145,4 +186,18 @@ with tempfile.TemporaryDirectory() as place:
         failed += [] if good else [name]
         shown = "no" if exported is None else f"{exported:.1e}"
         print(f"{name:<20}{change:>12.1e}{python:>12.1e}{shown:>12}{'' if good else '  FAILED'}", flush=True)
+    if not options.kinds:
+        print(f"\n{'made by peft':<20}{'changed by':>12}{'read here':>12}")
+    for name, config in {} if options.kinds else saved_by_peft().items():
+        model = moved(config)
+        model.save_pretrained(place / "peft" / name)
+        theirs = losses(model)
+        change, here = far(theirs, plain), float("nan")
+        try:
+            here = far(timed(place / "peft" / name, batches), theirs)
+        except RuntimeError as error:
+            print(f"{name}: {error}")
+        good = change > 1e-3 and here <= 1e-4
+        failed += [] if good else [f"{name} by peft"]
+        print(f"{name:<20}{change:>12.1e}{here:>12.1e}{'' if good else '  FAILED'}", flush=True)
 sys.exit(f"failed: {', '.join(failed)}" if failed else 0)

@@ -134,15 +134,15 @@ impl<V> Patterns<V> for BTreeMap<String, V> {
     }
 }
 
-/// The number behind `pattern` in a layer's name, as peft finds it for `layers_to_transform`; without a pattern, the last
-/// number that stands between dots.
+/// The number behind `pattern` in a layer's name, as peft finds it for `layers_to_transform`; without a pattern, the first
+/// number that stands between dots, behind two parts.
 pub(crate) fn number_in(layer: &str, pattern: &str) -> Option<usize> {
     let parts: Vec<&str> = layer.split('.').collect();
-    let numbers = parts.windows(2).enumerate().filter(|(i, pair)| {
-        // The last part of a name is the layer, not its number.
-        i + 2 < parts.len() && (pattern.is_empty() || pair[0] == pattern)
-    });
-    numbers.filter_map(|(_, pair)| pair[1].parse().ok()).last()
+    // A part comes before the pattern, and the layer's own name after the number.
+    let within = parts.get(1..parts.len().saturating_sub(1)).unwrap_or_default();
+    let mut numbers = within.windows(2).filter(|pair| pattern.is_empty() || pair[0] == pattern);
+    let number = |pair: &[&str]| pair[1].parse().ok();
+    if pattern.is_empty() { numbers.find_map(number) } else { numbers.filter_map(number).next_back() }
 }
 
 #[cfg(test)]
@@ -170,7 +170,7 @@ mod tests {
         let error = select(suffixes(&["qq"])).unwrap_err().to_string();
         assert_eq!(
             error,
-            r#"target_modules ["qq"] match no linear layer of the model; its layers end in o, q, wo"#
+            r#"target_modules ["qq"] match no layer of the model; its layers end in o, q, wo"#
         );
     }
 
@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn numbers_of_blocks_are_found() {
         let name = "encoder.block.11.layer.1.DenseReluDense.wo";
-        assert_eq!((number_in(name, "block"), number_in(name, "")), (Some(11), Some(1)));
+        assert_eq!((number_in(name, "block"), number_in(name, "")), (Some(11), Some(11)));
+        assert_eq!(number_in(name, "layer"), Some(1));
         assert_eq!((number_in("lm_head", "block"), number_in("encoder.block.3", "block")), (None, None));
     }
 
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!(select(pattern(r".*decoder.*\.(q|o)")).unwrap(), [false, false, true, true]);
         assert_eq!(select(pattern("all-linear")).unwrap(), [true; 4]);
         assert!(
-            select(pattern("decoder")).unwrap_err().to_string().contains("`decoder` match no linear layer")
+            select(pattern("decoder")).unwrap_err().to_string().contains("`decoder` match no layer")
         );
         assert!(select(pattern("(")).unwrap_err().to_string().contains("is not a regular expression"));
     }

@@ -104,7 +104,8 @@ fn as_peft_allows(options: &LoraOptions, model: &T5) -> LoraOptions {
     if matches!(options.target_modules, TargetModules::Pattern(_)) && !options.layers.is_empty() {
         // The method is hooked to the model, so that its targets are there.
         let targets = options.targets(model).unwrap_or_default();
-        options.target_modules = TargetModules::Suffixes(targets.into_iter().map(|target| target.name).collect());
+        options.target_modules =
+            TargetModules::Suffixes(targets.into_iter().map(|target| target.name).collect());
         (options.layers, options.exclude_modules) = (Vec::new(), None);
     }
     options

@@ -232,8 +232,8 @@ fn both_kinds_of_kernels_agree() {
 #[test]
 fn gradients_are_the_slope_of_the_loss() {
     each(|name, base, case| {
-        if matches!(case.method, Method::Dora(_)) {
-            // Its lengths are constants to backward, as peft has it: the goldens hold that.
+        // DoRA's lengths are constants to backward, as peft has it, and bottlenecks bend too often: the goldens hold both.
+        if matches!(case.method, Method::Dora(_) | Method::Bottleneck(_)) {
             return;
         }
         let adapted = moved(hook(base, &case.method));
@@ -261,8 +261,8 @@ fn gradients_are_the_slope_of_the_loss() {
             adapted.parameters.restore(&start).unwrap();
             // The loss, about 70, is rounded to some 2e-5.
             let (error, rounding) = ((found - f64::from(slope)).abs(), 2e-5 / step);
-            // A relu bends between the two; the goldens hold its gradient exactly.
-            let bends = if matches!(case.method, Method::Bottleneck(_)) { 0.15 } else { 0.02 };
+            // T5 v1.0 has relus, which bend between the two.
+            let bends = if name.starts_with("tiny-tied") { 0.15 } else { 0.02 };
             let most = bends * f64::from(slope) + rounding;
             assert!(error < most, "{name}, {}: the slope is {found}, not {slope}", entry.name);
             assert!(

@@ -28,6 +28,7 @@
 //! ```
 
 mod adapted;
+mod attach;
 mod bottleneck;
 mod dora;
 mod error;
@@ -37,13 +38,16 @@ mod ia3;
 mod kind;
 mod lora;
 mod method;
+mod mixed;
 mod norms;
 mod prefix;
 mod prompt;
+mod registry;
 mod selective;
 mod target;
 
 pub use adapted::{Adapted, Initial, inject};
+pub use attach::attach;
 pub use bottleneck::{AfterSublayer, BottleneckOptions, Reads};
 pub use dora::DoraOptions;
 pub use error::{Error, Result};
@@ -52,7 +56,9 @@ pub use full::FullOptions;
 pub use ia3::Ia3Options;
 pub use lora::{LoraOptions, LoraStart};
 pub use method::Method;
+pub use mixed::Mix;
 pub use prefix::{PrefixAttention, PrefixOptions};
 pub use prompt::{PromptOptions, PromptStart};
+pub use registry::Registry;
 pub use selective::SelectiveOptions;
 pub use target::TargetModules;

@@ -54,8 +54,8 @@ pub use config::{Activation, Config};
 pub use error::{Error, Result};
 pub use generate::{EarlyStopping, GenerationOptions, SamplingOptions, generate};
 pub use hooks::{
-    Adapter, EmbeddingAdapter, EmbeddingPlace, HeadAdapter, OutputAdapter, OutputPlace, Prefix, PrefixPlace,
-    Sublayer,
+    Adapter, AroundProduct, EmbeddingAdapter, EmbeddingPlace, HeadAdapter, OutputAdapter, OutputPlace,
+    Prefix, PrefixPlace, Sublayer,
 };
 pub use linear::{Linear, Weight};
 pub use memory::{Activations, Generation};

@@ -273,8 +273,8 @@ impl T5 {
         Ok(weights.map(|weight| (weight.name().to_owned(), weight.value.value().clone())).collect())
     }
 
-    /// The name of something that is no weight and changes no weight, if there is such.
-    fn beside_the_weights(&mut self) -> Option<String> {
+    /// The name of something hooked that is no weight and changes no weight, if there is such: prompt, prefix, output.
+    pub fn beside_the_weights(&mut self) -> Option<String> {
         if self.prompt.is_some() {
             return Some("the prompt".to_owned());
         }

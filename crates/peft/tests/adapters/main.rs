@@ -2,5 +2,7 @@
 
 mod files;
 mod invariants;
+mod mixed;
+mod registry;
 mod saving;
 mod support;

@@ -30,6 +30,7 @@
 mod adapted;
 mod attach;
 mod bottleneck;
+mod combine;
 mod dora;
 mod error;
 mod file;
@@ -49,6 +50,7 @@ mod target;
 pub use adapted::{Adapted, Initial, inject};
 pub use attach::attach;
 pub use bottleneck::{AfterSublayer, BottleneckOptions, Reads};
+pub use combine::{Combination, Combined, combine};
 pub use dora::DoraOptions;
 pub use error::{Error, Result};
 pub use file::{AdapterFile, BaseName, is_adapter};

@@ -1,7 +1,9 @@
 //! What holds for every method, and adapters on disk, on the tiny checkpoint of tests/golden.
 
+mod combining;
 mod files;
 mod invariants;
+mod merging;
 mod mixed;
 mod registry;
 mod saving;

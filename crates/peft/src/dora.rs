@@ -4,9 +4,9 @@ use candle_core::{D, DType, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tallow_ops::{
-    Composed, Dest, MatmulKernel, Matrix, Tape, Traced, add, dropout, linear, mul_vector, scale,
+    Composed, Dest, Kernels, MatmulKernel, Matrix, Tape, Traced, add, dropout, linear, mul_vector, scale,
 };
-use tallow_t5::{Adapter, Stream, T5};
+use tallow_t5::{Adapter, AroundProduct, Stream, T5};
 
 use crate::file::{Form, Place, Plain, prefixed};
 use crate::kind::{Draft, Kind, Start, Trained};
@@ -45,6 +45,12 @@ impl DoraAdapter {
         let squares = (&self.squares + (mixed * wide(b)?)?.sum(D::Minus1)?)?;
         Ok(squares.sqrt()?.recip()?)
     }
+
+    /// The same by candle's own products, where there is no tape.
+    fn composed_lengths(&self, weight: &Tensor) -> tallow_t5::Result<Tensor> {
+        let composed = Composed::new(weight.device().clone());
+        self.inverse_lengths(weight, |x, y| Ok(composed.matmul(Dest::New, Matrix::new(x), y, 1.0)?))
+    }
 }
 
 impl Adapter for DoraAdapter {
@@ -65,12 +71,33 @@ impl Adapter for DoraAdapter {
     }
 
     fn merge(&self, weight: &Tensor) -> tallow_t5::Result<Option<Tensor>> {
-        let composed = Composed::new(weight.device().clone());
-        let product = |x: &Tensor, y: Matrix| Ok(composed.matmul(Dest::New, Matrix::new(x), y, 1.0)?);
-        let factors =
-            (self.magnitude.value().to_dtype(DType::F32)? * self.inverse_lengths(weight, product)?)?;
+        let factors = (self.magnitude.value().to_dtype(DType::F32)? * self.composed_lengths(weight)?)?;
         let adapted = self.lora.added_to(weight)?;
         Ok(Some(adapted.broadcast_mul(&factors.unsqueeze(1)?.to_dtype(weight.dtype())?)?))
+    }
+
+    fn around_product(&self, weight: &Tensor) -> tallow_t5::Result<Option<Arc<dyn AroundProduct>>> {
+        let inverse = self.composed_lengths(weight)?;
+        let (lora, magnitude) = (self.lora.clone(), self.magnitude.value().clone());
+        Ok(Some(Arc::new(AroundDora { lora, magnitude, inverse })))
+    }
+}
+
+/// DoRA of a weight that no longer changes.
+struct AroundDora {
+    lora: LoraAdapter,
+    /// m, (out).
+    magnitude: Tensor,
+    /// 1 / n, (out), f32.
+    inverse: Tensor,
+}
+
+impl AroundProduct for AroundDora {
+    /// (m / n) (y + s x A^T B^T).
+    fn after(&self, kernels: &dyn Kernels, x: &Tensor, y: &Tensor) -> tallow_t5::Result<()> {
+        self.lora.after(kernels, x, y)?;
+        let scaled = kernels.mul_columns(Dest::New, y, &self.magnitude, Some(&self.inverse))?;
+        Ok(y.slice_set(&scaled, 0, 0)?)
     }
 }
 

@@ -87,6 +87,38 @@ pub enum Error {
         /// Each stray, missing or misshapen tensor.
         problems: Vec<String>,
     },
+    /// An adapter whose rows cannot share a batch with those of others.
+    #[error("the adapter changes {place}, which all rows of a batch share: generate with it apart")]
+    NotMixable {
+        /// What it changes.
+        place: String,
+    },
+    /// A name that no adapter has.
+    #[error("there is no adapter `{name}`; {}", in_words(known))]
+    UnknownAdapter {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// An adapter that is larger than all of them may be.
+    #[error(
+        "the adapter `{name}` takes {bytes} bytes, and all adapters have room for {room}: give them more"
+    )]
+    NoRoom {
+        /// Its name.
+        name: String,
+        /// What it takes.
+        bytes: usize,
+        /// What all may take.
+        room: usize,
+    },
+    /// Adapters that cannot be combined.
+    #[error("the adapters cannot be combined: {what}")]
+    Combine {
+        /// Why, and what to do.
+        what: String,
+    },
     /// The model failed.
     #[error(transparent)]
     T5(#[from] tallow_t5::Error),
@@ -96,6 +128,13 @@ pub enum Error {
     /// candle failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+fn in_words(known: &[String]) -> String {
+    match known {
+        [] => "none is loaded".to_owned(),
+        known => format!("loaded are {}", known.join(", ")),
+    }
 }
 
 /// The result of a method.

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tallow_ops::{Tape, Traced, linear, mul_vector};
-use tallow_t5::{Adapter, Linear, Stream, T5};
+use tallow_ops::{Dest, Kernels, Tape, Traced, linear, mul_vector};
+use tallow_t5::{Adapter, AroundProduct, Linear, Stream, T5};
 
 use crate::file::{ConfigFile, Form, Place, Plain, prefixed};
 use crate::kind::{Draft, Kind, Start, Trained};
@@ -31,6 +31,7 @@ impl Default for Ia3Options {
 }
 
 /// A layer's output, or its input, times l. Liu et al. 2022.
+#[derive(Clone)]
 struct Ia3Adapter {
     /// (out), or (in) before the layer.
     factors: Traced,
@@ -49,6 +50,29 @@ impl Adapter for Ia3Adapter {
         let factors = self.factors.value();
         let factors = if self.before { factors.unsqueeze(0)? } else { factors.unsqueeze(1)? };
         Ok(Some(weight.broadcast_mul(&factors.to_dtype(weight.dtype())?)?))
+    }
+
+    fn around_product(&self, _weight: &Tensor) -> tallow_t5::Result<Option<Arc<dyn AroundProduct>>> {
+        Ok(Some(Arc::new(self.clone())))
+    }
+}
+
+impl AroundProduct for Ia3Adapter {
+    fn before(&self, kernels: &dyn Kernels, x: &Tensor) -> tallow_t5::Result<Option<Tensor>> {
+        match self.before {
+            true => Ok(Some(kernels.mul_columns(Dest::New, x, self.factors.value(), None)?)),
+            false => Ok(None),
+        }
+    }
+
+    fn after(&self, kernels: &dyn Kernels, _x: &Tensor, y: &Tensor) -> tallow_t5::Result<()> {
+        match self.before {
+            true => Ok(()),
+            false => {
+                let scaled = kernels.mul_columns(Dest::New, y, self.factors.value(), None)?;
+                Ok(y.slice_set(&scaled, 0, 0)?)
+            }
+        }
     }
 }
 

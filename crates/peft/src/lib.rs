@@ -28,7 +28,9 @@
 //! ```
 
 mod adapted;
+mod attach;
 mod bottleneck;
+mod combine;
 mod dora;
 mod error;
 mod file;
@@ -37,14 +39,18 @@ mod ia3;
 mod kind;
 mod lora;
 mod method;
+mod mixed;
 mod norms;
 mod prefix;
 mod prompt;
+mod registry;
 mod selective;
 mod target;
 
 pub use adapted::{Adapted, Initial, inject};
+pub use attach::attach;
 pub use bottleneck::{AfterSublayer, BottleneckOptions, Reads};
+pub use combine::{Combination, Combined, combine};
 pub use dora::DoraOptions;
 pub use error::{Error, Result};
 pub use file::{AdapterFile, BaseName, is_adapter};
@@ -52,7 +58,9 @@ pub use full::FullOptions;
 pub use ia3::Ia3Options;
 pub use lora::{LoraOptions, LoraStart};
 pub use method::Method;
+pub use mixed::Mix;
 pub use prefix::{PrefixAttention, PrefixOptions};
 pub use prompt::{PromptOptions, PromptStart};
+pub use registry::Registry;
 pub use selective::SelectiveOptions;
 pub use target::TargetModules;

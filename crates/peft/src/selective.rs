@@ -5,8 +5,8 @@ use candle_core::Tensor;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tallow_ops::{Tape, Traced, add_vector, linear};
-use tallow_t5::{Adapter, Stream, T5, Weight};
+use tallow_ops::{Kernels, Tape, Traced, add_vector, linear};
+use tallow_t5::{Adapter, AroundProduct, Stream, T5, Weight};
 
 use crate::file::{ConfigFile, Form, Place, Plain, map, prefixed};
 use crate::kind::{Draft, Kind, Start, Trained};
@@ -33,6 +33,7 @@ fn is_none(blocks: &usize) -> bool {
 }
 
 /// A layer's output and a bias.
+#[derive(Clone)]
 struct Bias(Traced);
 
 impl Adapter for Bias {
@@ -42,6 +43,16 @@ impl Adapter for Bias {
 
     fn merge(&self, _weight: &Tensor) -> tallow_t5::Result<Option<Tensor>> {
         Ok(None)
+    }
+
+    fn around_product(&self, _weight: &Tensor) -> tallow_t5::Result<Option<Arc<dyn AroundProduct>>> {
+        Ok(Some(Arc::new(self.clone())))
+    }
+}
+
+impl AroundProduct for Bias {
+    fn after(&self, kernels: &dyn Kernels, _x: &Tensor, y: &Tensor) -> tallow_t5::Result<()> {
+        Ok(y.slice_set(&kernels.add_columns(y, self.0.value())?, 0, 0)?)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use tallow_ops::{Tape, Traced};
+use tallow_ops::{Kernels, Tape, Traced};
 
 use crate::{Result, Stream};
 
@@ -22,6 +22,32 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     /// If an operation fails.
     fn merge(&self, weight: &Tensor) -> Result<Option<Tensor>>;
+
+    /// The adapter as it takes part where rows of several adapters share the product with `weight` (out, in); none if it
+    /// cannot.
+    ///
+    /// # Errors
+    /// If an operation fails.
+    fn around_product(&self, _weight: &Tensor) -> Result<Option<Arc<dyn AroundProduct>>> {
+        Ok(None)
+    }
+}
+
+/// An adapter that leaves the product x W^T to others, and changes what goes in or what comes out; for inference.
+pub trait AroundProduct: Send + Sync {
+    /// What the product reads in place of x (n, in); none if it reads x itself.
+    ///
+    /// # Errors
+    /// If an operation fails.
+    fn before(&self, _kernels: &dyn Kernels, _x: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Changes the product y (n, out), in place, into the adapted layer's output for x (n, in).
+    ///
+    /// # Errors
+    /// If an operation fails.
+    fn after(&self, kernels: &dyn Kernels, x: &Tensor, y: &Tensor) -> Result<()>;
 }
 
 /// What a method hooks to the head, which may be the embedding's table too.

@@ -37,11 +37,13 @@ mod generate;
 mod hooks;
 mod linear;
 mod memory;
+mod merge;
 mod model;
 mod pickle;
 mod position;
 mod residual;
 mod save;
+mod shards;
 mod stack;
 mod stream;
 pub mod tensors;
@@ -54,12 +56,13 @@ pub use config::{Activation, Config};
 pub use error::{Error, Result};
 pub use generate::{EarlyStopping, GenerationOptions, SamplingOptions, generate};
 pub use hooks::{
-    Adapter, EmbeddingAdapter, EmbeddingPlace, HeadAdapter, OutputAdapter, OutputPlace, Prefix, PrefixPlace,
-    Sublayer,
+    Adapter, AroundProduct, EmbeddingAdapter, EmbeddingPlace, HeadAdapter, OutputAdapter, OutputPlace,
+    Prefix, PrefixPlace, Sublayer,
 };
 pub use linear::{Linear, Weight};
 pub use memory::{Activations, Generation};
+pub use merge::Merged;
 pub use model::{Encoded, T5};
-pub use save::save;
+pub use save::{MOST_SHARD_BYTES, save, save_in_shards};
 pub use stream::Stream;
 pub use training::{Checkpointing, Training};

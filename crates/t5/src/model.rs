@@ -33,9 +33,9 @@ pub struct T5 {
     pub prompt: Option<Traced>,
     /// What a method has hooked to the head.
     pub head_adapter: Option<Arc<dyn HeadAdapter>>,
-    shared: Weight,
+    pub(crate) shared: Weight,
     /// None where the embedding is the head.
-    lm_head: Option<Weight>,
+    pub(crate) lm_head: Option<Weight>,
     pub(crate) encoder: Stack,
     pub(crate) decoder: Stack,
 }
@@ -234,54 +234,5 @@ impl T5 {
         if self.lm_head.is_none() {
             self.lm_head = Some(Weight::new("lm_head.weight", self.shared.value.value().clone(), None));
         }
-    }
-
-    /// The checkpoint's tensors by name, with what adapters change merged into them. A model with a tied head that a
-    /// method has changed has a head of its own then.
-    ///
-    /// # Errors
-    /// If there is something that no weights compute.
-    pub fn merged(&self) -> Result<Vec<(String, Tensor)>> {
-        let mut model = self.clone();
-        if let Some(name) = model.beside_the_weights() {
-            return Err(Error::NotMergeable { name });
-        }
-        if let Some(adapter) = model.head_adapter.take() {
-            model.untie();
-            let head = model.lm_head.as_mut().expect("the head has been untied");
-            head.value = Traced::constant(adapter.merge(head.value.value())?);
-        }
-        let [encoder, decoder] = model.embeddings_mut().map(|place| place.adapter.take());
-        match (encoder, decoder) {
-            (None, None) => {}
-            // One table serves both stacks.
-            (Some(encoder), Some(decoder)) if Arc::ptr_eq(&encoder, &decoder) => {
-                model.untie();
-                let table = encoder.merge(model.shared.value.value())?;
-                model.shared.value = Traced::constant(table);
-            }
-            _ => return Err(Error::NotMergeable { name: "encoder.embed_tokens".to_owned() }),
-        }
-        for linear in model.linears_mut() {
-            if let Some(adapter) = linear.adapter.take() {
-                let merged = adapter.merge(linear.weight.value.value())?;
-                let merged = merged.ok_or_else(|| Error::NotMergeable { name: linear.name().to_owned() })?;
-                linear.weight.value = Traced::constant(merged);
-            }
-        }
-        let weights = model.weights_mut().into_iter();
-        Ok(weights.map(|weight| (weight.name().to_owned(), weight.value.value().clone())).collect())
-    }
-
-    /// The name of something that is no weight and changes no weight, if there is such.
-    fn beside_the_weights(&mut self) -> Option<String> {
-        if self.prompt.is_some() {
-            return Some("the prompt".to_owned());
-        }
-        let prefixed = self.prefixes_mut().into_iter().find(|place| place.prefix.is_some());
-        if let Some(place) = prefixed {
-            return Some(place.name);
-        }
-        self.outputs_mut().into_iter().find(|place| place.adapter.is_some()).map(|place| place.name)
     }
 }

@@ -4,6 +4,7 @@ use candle_core::{DType, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tallow_data::{Packed, Sample};
 use tallow_ops::{Cpu, Dest, Kernels, Parameters, Randomness, Tape, number};
+use tallow_peft::Mix;
 use tallow_t5::{Batch, GenerationOptions, T5, generate};
 
 use crate::{Error, Result};
@@ -186,11 +187,43 @@ impl Engine {
         batch: usize,
         done: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<Vec<u32>>> {
+        self.generated(model, sources, &|_| (), options, batch, done)
+    }
+
+    /// The same with each source answered by the adapter of `mix` whose number `of_row` has, or by the base.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn generate_mixed(
+        &self,
+        mix: &Mix,
+        of_row: &Arc<[Option<usize>]>,
+        sources: &[&[u32]],
+        options: &GenerationOptions,
+        batch: usize,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Vec<u32>>> {
+        // Each stretch of rows on one adapter takes products of its own.
+        let side_by_side = |rows: &mut [usize]| rows.sort_by_key(|&row| of_row.get(row).copied().flatten());
+        self.generated(&mix.model(of_row), sources, &side_by_side, options, batch, done)
+    }
+
+    /// Generates with the rows of each batch as `arrange` puts them.
+    fn generated(
+        &self,
+        model: &T5,
+        sources: &[&[u32]],
+        arrange: &dyn Fn(&mut [usize]),
+        options: &GenerationOptions,
+        batch: usize,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Vec<u32>>> {
         // Rows of like length finish at like times.
         let mut order: Vec<usize> = (0..sources.len()).collect();
         order.sort_by_key(|&row| std::cmp::Reverse(sources[row].len()));
-        let batches: Vec<&[usize]> =
-            order.chunks(batch_size(sources.len(), batch, self.shards.len())).collect();
+        let size = batch_size(sources.len(), batch, self.shards.len());
+        order.chunks_mut(size).for_each(arrange);
+        let batches: Vec<&[usize]> = order.chunks(size).collect();
         let next = std::sync::atomic::AtomicUsize::new(0);
         let answer = |rows: &[usize]| -> Result<Vec<Vec<u32>>> {
             let rows: Vec<(usize, &[u32])> = rows.iter().map(|&row| (row, sources[row])).collect();

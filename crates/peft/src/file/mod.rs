@@ -209,9 +209,22 @@ fn pefts(own: Map<String, Value>, base: &BaseName) -> Map<String, Value> {
     config
 }
 
-/// Writes an adapter's three files; a folder that is there already is replaced whole.
+/// Writes what was trained; a folder that is there already is replaced whole.
 pub(crate) fn write(adapted: &Adapted, folder: &Path, base: &BaseName) -> Result<()> {
     let own = adapted.method.kind().config(&adapted.model);
+    put(&adapted.method, own, &adapted.tensors()?, adapted.parameters.trainable(), folder, base)
+}
+
+/// Writes an adapter's three files, `own` the keys of its kind, `tensors` by their names in the file; a folder that is there
+/// already is replaced whole.
+pub(crate) fn put(
+    method: &Method,
+    own: Map<String, Value>,
+    tensors: &[(String, Tensor)],
+    trainable: usize,
+    folder: &Path,
+    base: &BaseName,
+) -> Result<()> {
     let (config, weights, python) = match own.get("peft_type").and_then(Value::as_str) {
         Some("TALLOW_SELECTIVE") => (pefts(own, base), WEIGHTS, Python::Weights),
         Some(_) => (pefts(own, base), WEIGHTS, Python::Peft),
@@ -222,7 +235,6 @@ pub(crate) fn write(adapted: &Adapted, folder: &Path, base: &BaseName) -> Result
             (config, ADAPTERHUB_WEIGHTS, Python::Adapters)
         }
     };
-    let tensors = adapted.tensors()?;
     folder::replace(folder, |beside| {
         let put = |name: &str, text: String| {
             let path = beside.join(name);
@@ -230,7 +242,7 @@ pub(crate) fn write(adapted: &Adapted, folder: &Path, base: &BaseName) -> Result
         };
         let text = serde_json::to_string_pretty(&Value::Object(config)).expect("a JSON value is text");
         put(CONFIG, text)?;
-        put("README.md", card(&adapted.method, &python, base, adapted.parameters.trainable()))?;
+        put("README.md", card(method, &python, base, trainable))?;
         let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
         Ok(tensors::write(&beside.join(weights), named)?)
     })

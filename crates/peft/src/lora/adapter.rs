@@ -1,8 +1,13 @@
 //! The update s B A at each of its places.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
-use tallow_ops::{Lora, Tape, Traced, add, concat_columns, dropout, embedding, linear, lora_linear, scale};
-use tallow_t5::{Adapter, EmbeddingAdapter, HeadAdapter, Result, Stream};
+use tallow_ops::{
+    Dest, Kernels, Lora, Matrix, Tape, Traced, add, concat_columns, dropout, embedding, linear, lora_linear,
+    scale,
+};
+use tallow_t5::{Adapter, AroundProduct, EmbeddingAdapter, HeadAdapter, Result, Stream};
 
 /// One layer's update s B A.
 #[derive(Clone)]
@@ -34,6 +39,20 @@ impl Adapter for LoraAdapter {
 
     fn merge(&self, weight: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(self.added_to(weight)?))
+    }
+
+    fn around_product(&self, _weight: &Tensor) -> Result<Option<Arc<dyn AroundProduct>>> {
+        Ok(Some(Arc::new(self.clone())))
+    }
+}
+
+impl AroundProduct for LoraAdapter {
+    /// y + s x A^T B^T.
+    fn after(&self, kernels: &dyn Kernels, x: &Tensor, y: &Tensor) -> Result<()> {
+        let (a, b) = (Matrix::t(self.a.value()), Matrix::t(self.b.value()));
+        let reduced = kernels.matmul(Dest::New, Matrix::new(x), a, self.scale)?;
+        kernels.matmul(Dest::Add(y.clone()), Matrix::new(&reduced), b, 1.0)?;
+        Ok(())
     }
 }
 

@@ -236,6 +236,73 @@ fn a_saved_model_is_the_model() {
     }
 }
 
+/// The largest difference of logits, over the largest logit.
+fn difference(found: &T5, wanted: &T5) -> f32 {
+    let [found, wanted] = [found, wanted].map(|model| logits(model, &batch(&rows())).concat());
+    let largest = wanted.iter().fold(0f32, |most, x| most.max(x.abs()));
+    found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
+}
+
+#[test]
+fn a_tied_head_that_has_changed_is_saved_as_one_of_its_own() {
+    let mut changed = model("tiny-tied");
+    changed.untie();
+    let head = changed.weights_mut().into_iter().find(|weight| weight.name() == "lm_head.weight").unwrap();
+    let moved = (head.value.value() + head.value.value().roll(1, 0).unwrap()).unwrap();
+    head.value = Traced::constant(moved);
+    // As T5 v1.0's config says it, as transformers 5 does, and with a head that reads what is not scaled.
+    for (scales, saved) in [(None, None), (Some(true), Some(false)), (Some(false), Some(false))] {
+        let base = written("tiny-tied", &tensors("tiny-tied"));
+        let path = base.path().join("config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        if let Some(scales) = scales {
+            config["scale_decoder_outputs"] = scales.into();
+        }
+        std::fs::write(&path, config.to_string()).unwrap();
+        let mut model = T5::load(base.path(), &Device::Cpu, DType::F32).unwrap();
+        model.untie();
+        for (own, other) in model.weights_mut().into_iter().zip(changed.weights_mut()) {
+            own.value = other.value.clone();
+        }
+        let target = base.path().join("saved");
+        tallow_t5::save(&model, base.path(), None, &target).unwrap();
+        let written: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(target.join("config.json")).unwrap()).unwrap();
+        assert_eq!(written["tie_word_embeddings"], false, "{scales:?}");
+        assert_eq!(written.get("scale_decoder_outputs").and_then(serde_json::Value::as_bool), saved);
+        let again = T5::load(&target, &Device::Cpu, DType::F32).unwrap();
+        assert!(!again.is_tied() && difference(&again, &model) < 1e-6, "{scales:?}");
+    }
+}
+
+#[test]
+fn a_large_model_is_saved_in_shards() {
+    let parent = tempfile::tempdir().unwrap();
+    let (target, base) = (parent.path().join("saved"), folder("tiny-gated"));
+    let wanted = model("tiny-gated");
+    let most = 60_000;
+    tallow_t5::save_in_shards(&wanted, &base, None, &target, most).unwrap();
+    let files: Vec<String> = listing(&target).into_iter().filter(|name| name.starts_with("model")).collect();
+    let shards = files.len() - 1;
+    assert!(shards > 2 && files[shards] == "model.safetensors.index.json", "{files:?}");
+    assert_eq!(files[0], format!("model-00001-of-{shards:05}.safetensors"));
+    let index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(target.join(&files[shards])).unwrap()).unwrap();
+    let stored = tensors("tiny-gated");
+    let values: usize = stored.values().map(Tensor::elem_count).sum();
+    assert_eq!(index["metadata"]["total_size"], 4 * values);
+    let map = index["weight_map"].as_object().unwrap();
+    assert_eq!(map.len(), stored.len());
+    for file in &files[..shards] {
+        let shard = candle_core::safetensors::load(target.join(file), &Device::Cpu).unwrap();
+        let bytes: usize = shard.values().map(|tensor| 4 * tensor.elem_count()).sum();
+        assert!(bytes <= most, "{file}: {bytes}");
+        assert!(shard.keys().all(|name| map[name] == file.as_str()), "{file}");
+    }
+    let again = T5::load(&target, &Device::Cpu, DType::F32).unwrap();
+    assert_eq!(logits(&again, &batch(&rows())), logits(&wanted, &batch(&rows())));
+}
+
 /// The names in a folder, in order.
 fn listing(folder: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tallow_ops::{
     Composed, Dest, MatmulKernel, Matrix, Tape, Traced, add, dropout, linear, mul_vector, scale,
 };
-use tallow_t5::{Adapter, Stream, T5};
+use tallow_t5::{Adapter, Keeps, Stream, T5};
 
 use crate::file::{Form, Place, Plain, prefixed};
 use crate::kind::{Draft, Kind, Start, Trained};
@@ -71,6 +71,15 @@ impl Adapter for DoraAdapter {
             (self.magnitude.value().to_dtype(DType::F32)? * self.inverse_lengths(weight, product)?)?;
         let adapted = self.lora.added_to(weight)?;
         Ok(Some(adapted.broadcast_mul(&factors.unsqueeze(1)?.to_dtype(weight.dtype())?)?))
+    }
+
+    fn keeps(&self) -> Keeps {
+        let kept = self.lora.keeps();
+        match self.lora.dropout > 0.0 {
+            // What is scaled is a part of the output then.
+            true => Keeps { values: kept.values + self.magnitude.value().elem_count(), ..kept },
+            false => Keeps { output: true, ..kept },
+        }
     }
 }
 

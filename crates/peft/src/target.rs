@@ -69,7 +69,7 @@ impl TargetModules {
             Self::Suffixes(suffixes) => format!("{suffixes:?}"),
             Self::Pattern(pattern) => format!("`{pattern}`"),
         };
-        Err(Error::NoTarget { targets, known: known.join(", ") })
+        Err(Error::NoTarget { key: "target_modules", targets, known: known.join(", ") })
     }
 
     fn matcher(&self) -> Result<Matcher<'_>> {
@@ -168,10 +168,7 @@ mod tests {
         assert_eq!(select(suffixes(&["EncDecAttention.q", "wi"])).unwrap(), [false, false, true, false]);
         assert_eq!(select(suffixes(&[NAMES[1]])).unwrap(), [false, true, false, false]);
         let error = select(suffixes(&["qq"])).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            r#"target_modules ["qq"] match no linear layer of the model; its layers end in o, q, wo"#
-        );
+        assert_eq!(error, r#"target_modules ["qq"] match no layer of the model; its layers end in o, q, wo"#);
     }
 
     #[test]
@@ -198,9 +195,7 @@ mod tests {
         let pattern = |text: &str| TargetModules::Pattern(text.into());
         assert_eq!(select(pattern(r".*decoder.*\.(q|o)")).unwrap(), [false, false, true, true]);
         assert_eq!(select(pattern("all-linear")).unwrap(), [true; 4]);
-        assert!(
-            select(pattern("decoder")).unwrap_err().to_string().contains("`decoder` match no linear layer")
-        );
+        assert!(select(pattern("decoder")).unwrap_err().to_string().contains("`decoder` match no layer"));
         assert!(select(pattern("(")).unwrap_err().to_string().contains("is not a regular expression"));
     }
 }

@@ -22,6 +22,22 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     /// If an operation fails.
     fn merge(&self, weight: &Tensor) -> Result<Option<Tensor>>;
+
+    /// What its forward pass keeps for backward.
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+}
+
+/// What the forward pass of an adapted layer keeps for backward, to foresee memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeps {
+    /// Whether it keeps its input; that of a norm or an activation costs nothing.
+    pub input: bool,
+    /// Whether it keeps its output; where an attention or an activation keeps it anyway, it costs nothing.
+    pub output: bool,
+    /// Other values, for each token.
+    pub values: usize,
 }
 
 /// What a method hooks to the head, which may be the embedding's table too.
@@ -43,6 +59,9 @@ pub trait HeadAdapter: Send + Sync {
     /// # Errors
     /// If an operation fails.
     fn merge(&self, head: &Tensor) -> Result<Tensor>;
+
+    /// The columns that [`HeadAdapter::widened`] adds to the head.
+    fn columns(&self) -> usize;
 }
 
 /// What a method hooks to the embedding of a stack.
@@ -58,6 +77,11 @@ pub trait EmbeddingAdapter: Send + Sync {
     /// # Errors
     /// If an operation fails.
     fn merge(&self, table: &Tensor) -> Result<Tensor>;
+
+    /// The values that are kept for backward for each token.
+    fn kept(&self) -> usize {
+        0
+    }
 }
 
 /// What a method hooks behind a sublayer.

@@ -54,12 +54,12 @@ pub use config::{Activation, Config};
 pub use error::{Error, Result};
 pub use generate::{EarlyStopping, GenerationOptions, SamplingOptions, generate};
 pub use hooks::{
-    Adapter, EmbeddingAdapter, EmbeddingPlace, HeadAdapter, OutputAdapter, OutputPlace, Prefix, PrefixPlace,
-    Sublayer,
+    Adapter, EmbeddingAdapter, EmbeddingPlace, HeadAdapter, Keeps, OutputAdapter, OutputPlace, Prefix,
+    PrefixPlace, Sublayer,
 };
 pub use linear::{Linear, Weight};
 pub use memory::{Activations, Generation};
-pub use model::{Encoded, T5};
+pub use model::{Encoded, T5, TrainedHead};
 pub use save::save;
 pub use stream::Stream;
 pub use training::{Checkpointing, Training};

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use tallow_ops::{Lora, Tape, Traced, add, concat_columns, dropout, embedding, linear, lora_linear, scale};
-use tallow_t5::{Adapter, EmbeddingAdapter, HeadAdapter, Result, Stream};
+use tallow_t5::{Adapter, EmbeddingAdapter, HeadAdapter, Keeps, Result, Stream};
 
 /// One layer's update s B A.
 #[derive(Clone)]
@@ -20,6 +20,10 @@ impl LoraAdapter {
         Lora { a: &self.a, b: &self.b, scale: self.scale, dropout: self.dropout }
     }
 
+    fn rank(&self) -> usize {
+        self.a.value().dims()[0]
+    }
+
     /// weight + s B A, (out, in).
     pub fn added_to(&self, weight: &Tensor) -> Result<Tensor> {
         let update = (self.b.value().matmul(self.a.value())? * self.scale)?;
@@ -34,6 +38,10 @@ impl Adapter for LoraAdapter {
 
     fn merge(&self, weight: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(self.added_to(weight)?))
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { input: true, output: false, values: self.rank() }
     }
 }
 
@@ -51,6 +59,10 @@ impl HeadAdapter for LoraAdapter {
 
     fn merge(&self, head: &Tensor) -> Result<Tensor> {
         self.added_to(head)
+    }
+
+    fn columns(&self) -> usize {
+        self.rank()
     }
 }
 
@@ -72,5 +84,9 @@ impl EmbeddingAdapter for LoraEmbedding {
     fn merge(&self, table: &Tensor) -> Result<Tensor> {
         let update = (self.rows.value().matmul(&self.b.value().t()?)? * self.scale)?;
         Ok((table + update.to_dtype(table.dtype())?)?)
+    }
+
+    fn kept(&self) -> usize {
+        self.rows.value().dims()[1]
     }
 }

@@ -164,6 +164,6 @@ fn targets_that_match_nothing_are_refused() {
     let found = inject(model(), &method, Initial::Seed(0), DType::F32);
     assert_eq!(
         message(found),
-        r#"target_modules ["query"] match no linear layer of the model; its layers end in k, o, q, v, wi_0, wi_1, wo"#
+        r#"target_modules ["query"] match no layer of the model; its layers end in embed_tokens, k, lm_head, o, q, v, wi_0, wi_1, wo"#
     );
 }

@@ -10,6 +10,8 @@ mod harness;
 mod hub;
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/methods.rs"]
+mod methods;
 #[path = "cli/report.rs"]
 mod report;
 #[path = "cli/templates.rs"]

@@ -20,13 +20,13 @@ fn every_option_is_in_the_help() {
         ("export", "<OUT> --model --adapter --run"),
         (
             "inspect",
-            "<PATH> [KEY=VALUE] --model --batch-size --source-tokens --target-tokens --threads --json",
+            "<PATH> [KEY=VALUE] --model --method --batch-size --source-tokens --target-tokens --threads --neighbours --json",
         ),
         ("data preview", "<CONFIG> [KEY=VALUE] --rows --part --json"),
         ("data stats", "<CONFIG> [KEY=VALUE] --json"),
         (
             "bench",
-            "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --checkpointing --lr --generate --beams --threads --device --dtype \
+            "<MODEL> <BATCHES> --adapter --steps --warmup --rank --alpha --targets --full --method --checkpointing --lr --generate --beams --threads --device --dtype \
              --tf32 --kernels --trace",
         ),
         ("completions", "<SHELL>"),

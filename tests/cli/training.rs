@@ -63,7 +63,11 @@ fn a_run_leaves_its_config_figures_and_adapter() {
         (&"LORA".into(), &4.into(), &8.into())
     );
     assert_eq!(adapter["base_model_name_or_path"], "data/quickstart/base");
-    assert!(place.read("runs/trial/adapter/README.md").contains("Rank 4, alpha 8, on q, v"));
+    assert!(
+        place
+            .read("runs/trial/adapter/README.md")
+            .contains("LoRA of rank 4 on q, v: 18432 trained parameters")
+    );
 
     // The config that a run leaves is the run.
     place.good("train DIR/runs/trial/config.toml name=again");

@@ -20,6 +20,8 @@ mod devices;
 mod files;
 #[path = "wrong_inputs/generating.rs"]
 mod generating;
+#[path = "wrong_inputs/methods.rs"]
+mod methods;
 #[path = "wrong_inputs/models.rs"]
 mod models;
 #[path = "wrong_inputs/rows.rs"]

@@ -24,7 +24,7 @@ fn newlines(text: &str) -> Result<Newlines, String> {
 const EXIT_CODES: &str = "Models, adapters and rows may be on the Hugging Face Hub: hf://google/flan-t5-small, \
                           hf://datasets/OWNER/NAME/FILE, see docs/config.md.\n\nExit codes: 0 done; 1 failed; 2 a wrong command line or config; 130 interrupted.";
 
-/// Fine-tunes FLAN-T5 with LoRA: one config file in, an adapter in PEFT's format out.
+/// Fine-tunes FLAN-T5 with LoRA and other methods: one config file in, an adapter in PEFT's format out.
 #[derive(Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub struct Arguments {
@@ -342,6 +342,9 @@ pub struct InspectArguments {
     /// An adapter's base [default: the one that its config names]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+    /// Of a model: how it would be trained, 'kind = "dora", rank = 4', or a config file whose [method] it is; several may be given
+    #[arg(long = "method", value_name = "TOML")]
+    pub methods: Vec<String>,
     /// Of a model or an adapter: rows to a batch
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = from(1))]
     pub batch_size: usize,
@@ -354,6 +357,9 @@ pub struct InspectArguments {
     /// Of a model or an adapter: threads; 0 takes one for each core
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = within(0..=MOST_THREADS))]
     pub threads: usize,
+    /// Of a prompt, the adapter's or the run's: the N tokens nearest to each virtual one [default: 5]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", value_parser = from(1))]
+    pub neighbours: Option<usize>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
@@ -402,6 +408,9 @@ pub struct BenchArguments {
     /// Train every weight instead
     #[arg(long, conflicts_with = "adapter")]
     pub full: bool,
+    /// Train by any method instead: as in a config, 'kind = "dora", rank = 4', or a config file whose [method] it is
+    #[arg(long, value_name = "TOML", conflicts_with_all = ["adapter", "full", "rank", "alpha", "targets", "generate"])]
+    pub method: Option<String>,
     /// What backward computes again, to need less memory: none or layer
     #[arg(long, value_name = "WHAT", default_value = "none", conflicts_with = "generate")]
     pub checkpointing: Checkpointing,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use tallow_data::{Dataset, Example, Examples, Limits, Prompts, Samples, Targets, TokenCache, Tokenizer};
 use tallow_hub::Wanted;
-use tallow_peft::Adapted;
+use tallow_peft::{Adapted, Method};
 use tallow_t5::T5;
 
 use crate::cache;
@@ -32,6 +32,18 @@ pub fn task_tokenizer(config: &Config) -> Result<Tokenizer> {
 /// Loads a model's tokenizer.
 pub fn tokenizer(options: &ModelOptions) -> Result<Tokenizer> {
     Ok(Tokenizer::from_file(&hub::tokenizer_file(options)?)?)
+}
+
+/// The method with the tokens of the text that a prompt starts from, which the tokenizer alone knows; any other as it is.
+/// As in peft, the end token is one of them.
+pub fn method(method: &Method, tokenizer: &Tokenizer) -> Result<Method> {
+    let mut method = method.clone();
+    if let Method::Prompt(options) = &mut method
+        && let Some(text) = &options.prompt_tuning_init_text
+    {
+        options.init_tokens = tokenizer.encode(text, usize::MAX)?.ids;
+    }
+    Ok(method)
 }
 
 /// Refuses a tokenizer with ids that the model has no embedding for.

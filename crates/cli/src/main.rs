@@ -11,6 +11,7 @@ mod facts;
 mod given;
 mod hub;
 mod progress;
+mod prompt;
 mod run;
 mod survey;
 mod tensorboard;

@@ -100,6 +100,22 @@ impl Parameters {
         Ok(Self { entries, state, compute, len })
     }
 
+    /// Tensors to be trained, by their shapes alone, and the length that a gradient buffer of them would have: nothing can
+    /// be computed by them, but what they would take can be told.
+    ///
+    /// # Errors
+    /// If candle cannot make a view.
+    pub fn sketched(shapes: &[Vec<usize>], device: &Device, dtype: DType) -> Result<(Vec<Traced>, usize)> {
+        let (mut traced, mut len) = (Vec::with_capacity(shapes.len()), 0);
+        for shape in shapes {
+            // One number, seen as all of them.
+            let value = Tensor::zeros((), dtype, device)?.broadcast_as(shape.as_slice())?;
+            traced.push(Traced::parameter(value, len));
+            len += shape.iter().product::<usize>().next_multiple_of(ALIGNMENT);
+        }
+        Ok((traced, len))
+    }
+
     /// The parameters' places, in order.
     pub fn entries(&self) -> &[Parameter] {
         &self.entries

@@ -49,6 +49,34 @@ pub fn inject(mut model: T5, method: &Method, initial: Initial, dtype: DType) ->
     Ok(Adapted { model, parameters, method: method.clone(), layout })
 }
 
+/// A model with a method hooked to it in shape alone: what training takes can be told by it, nothing computed.
+pub struct Sketch {
+    /// The model.
+    pub model: T5,
+    /// The number of values that are trained.
+    pub trainable: usize,
+    /// The length of a gradient buffer, gaps between tensors included.
+    pub buffer_len: usize,
+    /// The number of values in the adapter's file, f32.
+    pub in_file: usize,
+}
+
+/// What [`inject`] would make of `model`, without memory for what is trained, or the time that initial values take.
+///
+/// # Errors
+/// If the method's targets match nothing.
+pub fn sketch(mut model: T5, method: &Method) -> Result<Sketch> {
+    let kind = method.kind();
+    let Draft { tensors, hook, layout } = kind.draft(&model, false)?;
+    let size = |shape: &[usize]| shape.iter().product::<usize>();
+    let in_file = kind.in_file(&model, layout.stored().iter().map(|(_, shape)| size(shape)).sum())?;
+    let shapes: Vec<Vec<usize>> = tensors.into_iter().map(|tensor| tensor.shape).collect();
+    let (traced, buffer_len) = Parameters::sketched(&shapes, model.device(), model.dtype())?;
+    hook(&mut model, &traced)?;
+    let trainable = shapes.iter().map(|shape| size(shape)).sum();
+    Ok(Sketch { model, trainable, buffer_len, in_file })
+}
+
 impl Adapted {
     /// Loads the adapter in `folder` onto `model`.
     ///

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tallow_ops::{
     Composed, Dest, Kernels, MatmulKernel, Matrix, Tape, Traced, add, dropout, linear, mul_vector, scale,
 };
-use tallow_t5::{Adapter, AroundProduct, Stream, T5};
+use tallow_t5::{Adapter, AroundProduct, Keeps, Stream, T5};
 
 use crate::file::{Form, Place, Plain, prefixed};
 use crate::kind::{Draft, Kind, Start, Trained};
@@ -74,6 +74,15 @@ impl Adapter for DoraAdapter {
         let factors = (self.magnitude.value().to_dtype(DType::F32)? * self.composed_lengths(weight)?)?;
         let adapted = self.lora.added_to(weight)?;
         Ok(Some(adapted.broadcast_mul(&factors.unsqueeze(1)?.to_dtype(weight.dtype())?)?))
+    }
+
+    fn keeps(&self) -> Keeps {
+        let kept = self.lora.keeps();
+        match self.lora.dropout > 0.0 {
+            // What is scaled is a part of the output then.
+            true => Keeps { values: kept.values + self.magnitude.value().elem_count(), ..kept },
+            false => Keeps { output: true, ..kept },
+        }
     }
 
     fn around_product(&self, weight: &Tensor) -> tallow_t5::Result<Option<Arc<dyn AroundProduct>>> {
@@ -161,6 +170,6 @@ impl Kind for DoraOptions {
     }
 
     fn config(&self, model: &T5) -> Map<String, Value> {
-        lora::config(&self.0, model, true)
+        lora::config(&lora::as_peft_allows(&self.0, model), true)
     }
 }

@@ -19,12 +19,14 @@ pub enum Error {
         /// What is wrong, and what to do.
         what: String,
     },
-    /// Targets that match no linear layer of the model.
-    #[error("target_modules {targets} match no layer of the model; its layers end in {known}")]
+    /// Targets that match no layer of the model.
+    #[error("{key} {targets} match no layer of the model; its layers end in {known}")]
     NoTarget {
+        /// Where they were given.
+        key: &'static str,
         /// What was asked for.
         targets: String,
-        /// The last parts of the linear layers' names.
+        /// The last parts of the layers' names.
         known: String,
     },
     /// Targets that are excluded, or lie in other layers.
@@ -66,7 +68,7 @@ pub enum Error {
         pattern: String,
     },
     /// Tokens whose rows cannot be trained, or started from.
-    #[error("tokens: {what}")]
+    #[error("{what}")]
     Tokens {
         /// Why.
         what: String,

@@ -31,7 +31,7 @@ impl Kind for FullOptions {
                     .weights_mut()
                     .into_iter()
                     .zip(traced)
-                    .for_each(|(weight, traced)| weight.train(traced.clone()));
+                    .for_each(|(weight, traced)| weight.replace(traced.clone()));
                 Ok(())
             }),
         })

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tallow_ops::{Dest, Kernels, Tape, Traced, linear, mul_vector};
-use tallow_t5::{Adapter, AroundProduct, Linear, Stream, T5};
+use tallow_t5::{Adapter, AroundProduct, Keeps, Linear, Stream, T5};
 
 use crate::file::{ConfigFile, Form, Place, Plain, prefixed};
 use crate::kind::{Draft, Kind, Start, Trained};
@@ -50,6 +50,10 @@ impl Adapter for Ia3Adapter {
         let factors = self.factors.value();
         let factors = if self.before { factors.unsqueeze(0)? } else { factors.unsqueeze(1)? };
         Ok(Some(weight.broadcast_mul(&factors.to_dtype(weight.dtype())?)?))
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { input: self.before, output: !self.before, values: 0 }
     }
 
     fn around_product(&self, _weight: &Tensor) -> tallow_t5::Result<Option<Arc<dyn AroundProduct>>> {

@@ -32,6 +32,14 @@ pub(crate) trait Kind {
         false
     }
 
+    /// The values that its file holds, where that of an adapter that was read would hold `stored`.
+    ///
+    /// # Errors
+    /// If the options match nothing.
+    fn in_file(&self, _model: &T5, stored: usize) -> Result<usize> {
+        Ok(stored)
+    }
+
     /// The keys of adapter_config.json that are its own, `peft_type` among them.
     fn config(&self, model: &T5) -> Map<String, Value>;
 }

@@ -99,9 +99,13 @@ impl PromptOptions {
             PromptStart::Vocabulary => Ok(Start::Rows(table.clone())),
             PromptStart::Text => {
                 let tokens = &self.init_tokens;
+                if tokens.is_empty() {
+                    let what = "prompt_tuning_init_text has not been turned into init_tokens".to_owned();
+                    return Err(Error::Tokens { what });
+                }
                 if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
                     return Err(Error::Tokens {
-                        what: format!("{token} is past the vocabulary of {vocabulary}"),
+                        what: format!("init_tokens: {token} is past the vocabulary of {vocabulary}"),
                     });
                 }
                 let tokens: Vec<u32> = tokens.iter().copied().cycle().take(self.num_virtual_tokens).collect();
@@ -122,6 +126,9 @@ impl Kind for PromptOptions {
         let has_text = self.prompt_tuning_init_text.is_some() || !self.init_tokens.is_empty();
         if is_text && !has_text {
             problems.push(("prompt_tuning_init_text", "is needed to start from a text".to_owned()));
+        }
+        if self.prompt_tuning_init_text.as_deref().is_some_and(|text| text.trim().is_empty()) {
+            problems.push(("prompt_tuning_init_text", "is empty".to_owned()));
         }
         if !is_text && has_text {
             let what = "is there, but prompt_tuning_init is not \"text\"";

@@ -135,7 +135,11 @@ impl SelectiveOptions {
         let Some(modules) = &self.biases else { return Ok(Vec::new()) };
         let mut model = model.clone();
         let linears = model.linears_mut();
-        let selected = modules.select(linears.iter().map(|linear| linear.name()))?;
+        let selected = modules.select(linears.iter().map(|linear| linear.name()));
+        let selected = selected.map_err(|error| match error {
+            Error::NoTarget { targets, known, .. } => Error::NoTarget { key: "biases", targets, known },
+            error => error,
+        })?;
         let biased = linears.iter().zip(selected).filter(|(_, selected)| *selected);
         Ok(biased.map(|(linear, _)| (linear.name().to_owned(), linear.shape().0)).collect())
     }
@@ -149,7 +153,10 @@ impl Kind for SelectiveOptions {
         }
         let wrong = self.weights.iter().find_map(|pattern| Some((pattern, Regex::new(pattern).err()?)));
         problems.extend(wrong.map(|(pattern, error)| {
-            ("weights", format!("`{pattern}` is not a regular expression: {error}"))
+            // The last line says what, those before it where.
+            let error = error.to_string();
+            let what = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            ("weights", format!("`{pattern}` is not a regular expression: {what}"))
         }));
         problems
             .extend(self.biases.as_ref().and_then(TargetModules::problem).map(|problem| ("biases", problem)));
@@ -199,7 +206,7 @@ impl Kind for SelectiveOptions {
                 let (weights, biases) = traced.split_at(names.len());
                 for (name, traced) in names.iter().zip(weights) {
                     let weight = model.weights_mut().into_iter().find(|weight| weight.name() == name);
-                    weight.expect("the weight was found before").train(traced.clone());
+                    weight.expect("the weight was found before").replace(traced.clone());
                 }
                 let mut linears = model.linears_mut();
                 for ((layer, _), bias) in biased.iter().zip(biases) {

@@ -69,7 +69,7 @@ impl TargetModules {
             Self::Suffixes(suffixes) => format!("{suffixes:?}"),
             Self::Pattern(pattern) => format!("`{pattern}`"),
         };
-        Err(Error::NoTarget { targets, known: known.join(", ") })
+        Err(Error::NoTarget { key: "target_modules", targets, known: known.join(", ") })
     }
 
     fn matcher(&self) -> Result<Matcher<'_>> {

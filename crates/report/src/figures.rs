@@ -39,6 +39,7 @@ fn of_run(run: &Run) -> Value {
         "lowest_validation_loss": log.best().map(|best| json!({ "step": best.step, "loss": best.loss })),
         "evaluation": run.evaluations,
         "adapter": run.adapter,
+        "prompt": run.prompt,
         "samples": samples,
         "config": run.config,
         "curves": Curves::of(run).json(),

@@ -45,10 +45,12 @@ pub enum Error {
         /// The rows of the embedding.
         vocabulary: usize,
     },
-    /// An adapter that has no equivalent weight.
-    #[error("the adapter of {name} cannot be merged into its weight")]
+    /// Something trained that no weight is equal to.
+    #[error(
+        "{name}: what is trained there is no weight of the base and cannot be merged into it: use it as an adapter"
+    )]
     NotMergeable {
-        /// The linear layer.
+        /// The place.
         name: String,
     },
     /// An operation failed.

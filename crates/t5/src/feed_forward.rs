@@ -8,7 +8,7 @@ use crate::{Activation, Config, Linear, OutputAdapter, Result, Stream, Weight};
 
 /// What comes before the activation.
 #[derive(Clone)]
-enum Input {
+pub(crate) enum Input {
     Relu { wi: Linear },
     GatedGelu { wi_0: Linear, wi_1: Linear },
 }
@@ -19,9 +19,9 @@ pub(crate) struct FeedForward {
     /// `encoder.block.0.layer.1`.
     pub layer: String,
     pub after: Option<Arc<dyn OutputAdapter>>,
-    layer_norm: Weight,
-    input: Input,
-    wo: Linear,
+    pub layer_norm: Weight,
+    pub input: Input,
+    pub wo: Linear,
     epsilon: f64,
 }
 

@@ -23,6 +23,11 @@ pub trait Adapter: Send + Sync {
     /// If an operation fails.
     fn merge(&self, weight: &Tensor) -> Result<Option<Tensor>>;
 
+    /// What its forward pass keeps for backward.
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
     /// The adapter as it takes part where rows of several adapters share the product with `weight` (out, in); none if it
     /// cannot.
     ///
@@ -50,6 +55,17 @@ pub trait AroundProduct: Send + Sync {
     fn after(&self, kernels: &dyn Kernels, x: &Tensor, y: &Tensor) -> Result<()>;
 }
 
+/// What the forward pass of an adapted layer keeps for backward, to foresee memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeps {
+    /// Whether it keeps its input; that of a norm or an activation costs nothing.
+    pub input: bool,
+    /// Whether it keeps its output; where an attention or an activation keeps it anyway, it costs nothing.
+    pub output: bool,
+    /// Other values, for each token.
+    pub values: usize,
+}
+
 /// What a method hooks to the head, which may be the embedding's table too.
 pub trait HeadAdapter: Send + Sync {
     /// The logits of hidden states: (m, d_model), head (V, d_model) -> (m, V); for inference.
@@ -69,6 +85,9 @@ pub trait HeadAdapter: Send + Sync {
     /// # Errors
     /// If an operation fails.
     fn merge(&self, head: &Tensor) -> Result<Tensor>;
+
+    /// The columns that [`HeadAdapter::widened`] adds to the head.
+    fn columns(&self) -> usize;
 }
 
 /// What a method hooks to the embedding of a stack.
@@ -84,6 +103,11 @@ pub trait EmbeddingAdapter: Send + Sync {
     /// # Errors
     /// If an operation fails.
     fn merge(&self, table: &Tensor) -> Result<Tensor>;
+
+    /// The values that are kept for backward for each token.
+    fn kept(&self) -> usize {
+        0
+    }
 }
 
 /// What a method hooks behind a sublayer.

@@ -56,13 +56,13 @@ pub use config::{Activation, Config};
 pub use error::{Error, Result};
 pub use generate::{EarlyStopping, GenerationOptions, SamplingOptions, generate};
 pub use hooks::{
-    Adapter, AroundProduct, EmbeddingAdapter, EmbeddingPlace, HeadAdapter, OutputAdapter, OutputPlace,
+    Adapter, AroundProduct, EmbeddingAdapter, EmbeddingPlace, HeadAdapter, Keeps, OutputAdapter, OutputPlace,
     Prefix, PrefixPlace, Sublayer,
 };
 pub use linear::{Linear, Weight};
 pub use memory::{Activations, Generation};
 pub use merge::Merged;
-pub use model::{Encoded, T5};
+pub use model::{Encoded, T5, TrainedHead};
 pub use save::{MOST_SHARD_BYTES, save, save_in_shards};
 pub use stream::Stream;
 pub use training::{Checkpointing, Training};

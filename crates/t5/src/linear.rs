@@ -21,8 +21,8 @@ impl Weight {
         Self { name: name.to_owned(), value: Traced::constant(value), pages }
     }
 
-    /// Puts a trained value in its place, and lets go of the memory that the checkpoint's takes.
-    pub fn train(&mut self, value: Traced) {
+    /// Puts another value in its place, trained or not, and lets go of the memory that the checkpoint's takes.
+    pub fn replace(&mut self, value: Traced) {
         self.value = value;
         if let Some(pages) = self.pages.take() {
             pages.release();

@@ -20,6 +20,15 @@ pub struct Encoded {
     pub at: Stream,
 }
 
+/// What is trained of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrainedHead {
+    /// All of it.
+    Whole,
+    /// So many columns beside its own, which are given a gradient with them.
+    Widened(usize),
+}
+
 /// A T5 or FLAN-T5. Raffel et al. 2020; Chung et al. 2022.
 ///
 /// Cloning shares the weights.
@@ -146,6 +155,14 @@ impl T5 {
     /// Whether the embedding is trained, as it is where all weights are.
     pub fn trains_embedding(&self) -> bool {
         self.shared.value.is_traced()
+    }
+
+    /// What is trained of the head, if anything is.
+    pub fn trained_head(&self) -> Option<TrainedHead> {
+        match &self.head_adapter {
+            Some(adapter) => Some(TrainedHead::Widened(adapter.columns())),
+            None => self.head().is_traced().then_some(TrainedHead::Whole),
+        }
     }
 
     /// Where the weights lie.

@@ -81,6 +81,15 @@ impl Stack {
         Ok(position_bias(tape, &self.relative_attention_bias.value, &index)?)
     }
 
+    /// The table of the bias by distance.
+    pub fn biases(&self) -> &Traced {
+        &self.relative_attention_bias.value
+    }
+
+    pub fn final_norm_weight(&self) -> &Weight {
+        &self.final_layer_norm
+    }
+
     /// Rows of the table: ids (n), u32 -> (n, d_model).
     pub fn embed(&self, tape: &Tape, table: &Traced, ids: &Tensor) -> Result<Traced> {
         match &self.embedding {

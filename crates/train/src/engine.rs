@@ -88,7 +88,7 @@ impl Engine {
         let tokens = |row: &&Sample| row.source.len() + row.target.len();
         let (all, longest): (usize, _) = (rows.iter().map(tokens).sum(), rows.iter().map(tokens).max());
         let lengths = rows.iter().map(|row| row.lengths()).collect();
-        let bytes = self.step_bytes(model, lengths, 1, model.trains_embedding(), model.dtype());
+        let bytes = self.step_bytes(model, lengths, 1, model.dtype());
         let advice = match rows.len() {
             1 => "Cut longer rows by max_source_tokens and max_target_tokens, or take a smaller model",
             _ => {

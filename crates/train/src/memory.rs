@@ -2,8 +2,8 @@
 
 use candle_core::DType;
 use tallow_ops::{HOST_LOGITS, SCRATCH_VALUES};
-use tallow_peft::{Adapted, Initial, Method, inject};
-use tallow_t5::{Generation, GenerationOptions, T5};
+use tallow_peft::{Method, Sketch, sketch};
+use tallow_t5::{Generation, GenerationOptions, T5, TrainedHead};
 
 use crate::engine::{batch_size, shards};
 use crate::{Engine, Result};
@@ -104,57 +104,56 @@ impl Engine {
         batches: impl IntoIterator<Item = Vec<(usize, usize)>>,
         dtype: DType,
     ) -> Result<TrainingMemory> {
-        let all = !method.has_adapter();
-        let (model, trainable, trained) = match all {
-            true => (model.clone(), model.parameters(), model.parameters()),
-            false => {
-                let Adapted { model, parameters, .. } =
-                    inject(model.clone(), method, Initial::Seed(0), model.dtype())?;
-                (model, parameters.trainable(), parameters.buffer_len())
-            }
-        };
+        let Sketch { mut model, trainable, buffer_len: trained, .. } = sketch(model.clone(), method)?;
         let mut heaviest = (0.0f64, 1);
         for rows in batches {
             let shards = if self.is_host(dtype) { shards(self.threads(), rows.len(), trained) } else { 1 };
-            let bytes = self.step_bytes(&model, rows, shards, all, dtype);
+            let bytes = self.step_bytes(&model, rows, shards, dtype);
             heaviest = if bytes > heaviest.0 { (bytes, shards) } else { heaviest };
         }
         let (activations, shards) = heaviest;
-        let weights = if all { 0 } else { model.parameters() * dtype.size_in_bytes() };
+        let frozen = model.weights_mut().into_iter().filter(|weight| !weight.value.is_traced());
+        let weights = frozen.map(|weight| weight.value.value().elem_count()).sum::<usize>();
         // What does not compute in f32 has a copy of it that does.
         let copy = if dtype == DType::F32 { 0 } else { trained * dtype.size_in_bytes() };
         Ok(TrainingMemory {
             trainable,
-            weights: weights as f64,
+            weights: (weights * dtype.size_in_bytes()) as f64,
             trained: (4 * trained * (3 + shards) + copy) as f64,
             activations,
         })
     }
 
-    /// About what the activations of a step take, its rows dealt to so many shards.
+    /// About what the activations of a step take, its rows dealt to so many shards; what is trained has to be traced.
     pub(crate) fn step_bytes(
         &self,
         model: &T5,
         rows: Vec<(usize, usize)>,
         shards: usize,
-        all: bool,
         dtype: DType,
     ) -> f64 {
         let width = dtype.size_in_bytes();
-        let found = model.activations(rows, width, all);
+        let found = model.activations(rows, width);
+        let head = model.trained_head();
         let (scores, logits) = match self.is_host(dtype) {
             // Scores live by the block there, and logits too, but where the head is trained: then they become their slopes
             // in place.
-            true if all => (0.0, found.logits.min((4 * HOST_LOGITS * shards) as f64)),
+            true if head.is_some() => (0.0, found.logits.min((4 * HOST_LOGITS * shards) as f64)),
             true => (0.0, 0.0),
             false => {
                 let (width, chunk) = (width as f64, SCRATCH_VALUES as f64);
                 (2.0 * found.scores.min(chunk * width), (found.logits / 4.0).min(chunk) * (4.0 + width))
             }
         };
-        // The gradient of the head comes while the logits are there.
-        let head = if all { (4 * model.config.vocab_size * model.config.d_model) as f64 } else { 0.0 };
-        self.workspace(dtype) + found.kept + scores.max(logits + head).max(found.passing)
+        // The gradient of the head comes while the logits are there; a head that is adapted is a copy, too.
+        let head = head.map_or(0, |head| match head {
+            TrainedHead::Whole => 4 * model.config.vocab_size * model.config.d_model,
+            TrainedHead::Widened(columns) => {
+                (4 + width) * model.config.vocab_size * (model.config.d_model + columns)
+            }
+        });
+        let behind = scores.max(logits + (head * shards) as f64).max(found.passing);
+        self.workspace(dtype) + (found.kept + behind).max(found.before)
     }
 
     /// The most memory that was taken at a time so far, in bytes, where the system tells: of the device, or of the

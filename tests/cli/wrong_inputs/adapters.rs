@@ -8,12 +8,12 @@ fn configs_of_adapters_that_cannot_be_read() {
     let place = Place::new();
     place.copy(TINY_LORA, "adapter");
     let inspect = || wrong(&place, &format!("inspect DIR/adapter --model {TINY}"));
-    place.edit("adapter/adapter_config.json", "\"use_dora\": false", "\"use_dora\": true");
-    assert_snapshot!(inspect(), @"1: error: DIR/adapter/adapter_config.json: uses use_dora, which cannot be read");
-    place.edit("adapter/adapter_config.json", "\"LORA\"", "\"IA3\"");
-    assert_snapshot!(inspect(), @"1: error: DIR/adapter/adapter_config.json: peft_type is IA3; adapters of type LORA can be read");
+    place.edit("adapter/adapter_config.json", "\"use_qalora\": false", "\"use_qalora\": true");
+    assert_snapshot!(inspect(), @"1: error: DIR/adapter/adapter_config.json: uses use_qalora, which cannot be read");
+    place.edit("adapter/adapter_config.json", "\"LORA\"", "\"LOHA\"");
+    assert_snapshot!(inspect(), @"1: error: DIR/adapter/adapter_config.json: peft_type is LOHA; LORA, IA3, PROMPT_TUNING, PREFIX_TUNING and LN_TUNING can be read");
     place.write("adapter/adapter_config.json", "{\"peft_type\": \"LORA\"}");
-    assert_snapshot!(inspect(), @"1: error: DIR/adapter/adapter_config.json: there is no target_modules");
+    assert_snapshot!(inspect(), @"1: error: DIR/adapter/adapter_config.json: there is no r");
     place.write("adapter/adapter_config.json", "LORA");
     assert_snapshot!(inspect(), @"1: error: DIR/adapter/adapter_config.json: not a JSON object: expected value at line 1 column 1");
     std::fs::remove_file(place.path("adapter/adapter_config.json")).unwrap();

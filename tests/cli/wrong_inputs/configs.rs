@@ -83,13 +83,10 @@ fn values_of_the_wrong_type() {
       `dtype=f16`: T5's activations overflow in f16, and the loss is NaN from then on: give "bf16" or "f32"
       `kernels=fast`: `fast` are no kernels: give "verified", "all" or "composed"
     "#);
-    assert_snapshot!(train("method.kind=dora"), @"
-    2: error: DIR/trial.toml: 1 problem
-      `method.kind=dora`: unknown variant `dora`, expected `lora` or `full`
-    ");
     assert_snapshot!(train("training.schedule=linaer evaluation.scores.rouge=[\"rouge\"]"), @r#"
-    2: error: DIR/trial.toml: 1 problem
+    2: error: DIR/trial.toml: 2 problems
       `evaluation.scores.rouge=["rouge"]`: evaluation.scores.rouge.0: unknown ROUGE type `rouge`; known are rouge1, rouge2 and so on (any whole number from 1), rougeL, rougeLsum
+      `training.schedule=linaer`: `linaer` is not known; did you mean `linear`? Known are constant, linear, cosine, inverse_sqrt
     "#);
 }
 

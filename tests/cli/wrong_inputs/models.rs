@@ -87,10 +87,10 @@ fn targets_that_match_nothing() {
     let place = Place::new();
     let train =
         |targets: &str| wrong(&place, &format!("train DIR/trial.toml method.target_modules={targets}"));
-    assert_snapshot!(train("[\"query\"]"), @r#"1: error: target_modules ["query"] match no linear layer of the model; its layers end in k, o, q, v, wi_0, wi_1, wo"#);
+    assert_snapshot!(train("[\"query\"]"), @r#"1: error: target_modules ["query"] match no layer of the model; its layers end in embed_tokens, k, lm_head, o, q, v, wi_0, wi_1, wo"#);
     assert_snapshot!(train("\"(q|v\""), @r#"
     2: error: DIR/trial.toml: 1 problem
-      `method.target_modules="(q|v"`: target_modules `(q|v` is not a regular expression: regex parse error:
+      `method.target_modules="(q|v"`: `(q|v` is not a regular expression: regex parse error:
         ^(?:(q|v)$
          ^
     error: unclosed group

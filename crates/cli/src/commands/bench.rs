@@ -10,15 +10,15 @@ use serde_json::json;
 use tallow_data::Sample;
 use tallow_hub::Wanted;
 use tallow_ops::{AdamW, Update};
-use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, TargetModules, inject};
+use tallow_peft::{Adapted, FullOptions, Initial, LoraOptions, Method, PromptOptions, TargetModules, inject};
 use tallow_t5::T5;
 use tallow_train::resident_memory;
 
 use self::profile::Profile;
 use crate::args::BenchArguments;
 use crate::compute::Compute;
-use crate::config::{ComputeOptions, Problems, threads};
-use crate::data::{adapt, model};
+use crate::config::{self, ComputeOptions, ModelOptions, Problems, threads};
+use crate::data::{self, adapt, model, tokenizer};
 use crate::given;
 use crate::hub;
 use crate::progress;
@@ -42,7 +42,7 @@ pub fn run(arguments: &BenchArguments) -> Result<()> {
     given::adapter("--adapter", arguments.adapter.as_deref())?;
     let options = arguments.compute.over(ComputeOptions::default());
     let compute = Compute::open(&options, threads(arguments.threads))?;
-    let method = method(arguments)?;
+    let method = with_tokens(arguments, method(arguments)?)?;
     let mut base = model(&arguments.model, compute.device(), compute.loads_in(&method))?;
     base.training.checkpointing = arguments.checkpointing;
     let batches = read(&arguments.batches, &base)?;
@@ -172,6 +172,9 @@ fn read(path: &Path, model: &T5) -> Result<Vec<Vec<Sample>>> {
 
 /// What is trained where no adapter is given.
 fn method(arguments: &BenchArguments) -> Result<Method> {
+    if let Some(text) = &arguments.method {
+        return config::method(text);
+    }
     let lora = LoraOptions {
         rank: arguments.rank,
         alpha: arguments.alpha,
@@ -181,4 +184,15 @@ fn method(arguments: &BenchArguments) -> Result<Method> {
     let method = if arguments.full { Method::Full(FullOptions {}) } else { Method::Lora(lora) };
     Problems::refuse("the fresh adapter", method.problems())?;
     Ok(method)
+}
+
+/// The method, with the tokens of the text that it starts from, if it does.
+fn with_tokens(arguments: &BenchArguments, method: Method) -> Result<Method> {
+    match &method {
+        Method::Prompt(PromptOptions { prompt_tuning_init_text: Some(_), .. }) => {
+            let model = ModelOptions { path: arguments.model.clone(), tokenizer: None };
+            data::method(&method, &tokenizer(&model)?)
+        }
+        _ => Ok(method),
+    }
 }

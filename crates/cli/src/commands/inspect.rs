@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use serde::Serialize;
 use tallow_hub::Wanted;
-use tallow_peft::{AdapterFile, FullOptions, LoraOptions, Method, is_adapter};
+use tallow_peft::{AdapterFile, DoraOptions, FullOptions, LoraOptions, Method, Sketch, is_adapter, sketch};
+use tallow_report::NearToken;
 use tallow_t5::{Activation, GenerationOptions, T5};
 use tallow_train::{BatchTokens, Engine, TOKENS_ON_HOST};
 
@@ -15,11 +16,12 @@ use self::example::Example;
 use self::memory::Memory;
 use crate::args::InspectArguments;
 use crate::compute::Compute;
-use crate::config::{load, threads};
-use crate::data::{Task, adapt, check_vocabulary, model, task_tokenizer};
+use crate::config::{self, ModelOptions, load, threads};
+use crate::data::{Task, adapt, check_vocabulary, model, task_tokenizer, tokenizer};
 use crate::given::{self, Misuse};
 use crate::hub;
 use crate::progress::{self, count, size};
+use crate::prompt::{nearest, nearest_of_run};
 use crate::run::RunFolder;
 
 /// What is shown; sizes are in bytes.
@@ -33,6 +35,9 @@ struct Report {
     /// What generating for prompts takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<GenerationReport>,
+    /// The tokens nearest to each virtual token of a prompt, if they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    prompt: Vec<Vec<NearToken>>,
 }
 
 #[derive(Serialize)]
@@ -60,9 +65,9 @@ pub struct TrainingReport {
     pub trainable: usize,
     /// Of the model's parameters.
     pub share: f64,
-    /// What is trained, in f32 on disk.
+    /// Of what it leaves, f32.
     bytes_on_disk: usize,
-    /// Of LoRA.
+    /// Of LoRA and DoRA.
     #[serde(skip_serializing_if = "Option::is_none")]
     example: Option<Example>,
     pub memory: Vec<Memory>,
@@ -79,17 +84,29 @@ pub fn run(arguments: &InspectArguments) -> Result<()> {
     given::model("--model", arguments.model.as_deref())?;
     let found = hub::local(&arguments.path, Wanted::ModelOrAdapter)?;
     let path = found.as_ref();
+    let is_model = path.join("config.json").is_file() && !is_adapter(path);
+    if !arguments.methods.is_empty() && !is_model {
+        let path = path.display();
+        bail!(Misuse(format!("--method is of a model's folder; {path} says what its method is")));
+    }
     let report = if path.is_file() {
         of_config(arguments, path)?
     } else if is_adapter(path) {
         of_adapter(arguments, path)?
     } else if RunFolder::is_run(path) {
-        let (folder, _) = RunFolder::open(path)?;
-        of_config(arguments, &folder.config())?
-    } else if path.join("config.json").is_file() {
+        let (folder, config) = RunFolder::open(path)?;
+        let prompt = match arguments.neighbours {
+            Some(most) => nearest_of_run(&config, &folder.trained_by_now(&config)?, most)?,
+            None => Vec::new(),
+        };
+        Report { prompt, ..of_config(arguments, &folder.config())? }
+    } else if is_model {
+        let methods = arguments.methods.iter().map(|text| config::method(text));
+        let mut methods = methods.collect::<Result<Vec<Method>>>()?;
+        if methods.is_empty() {
+            methods = vec![Method::Lora(LoraOptions::default()), Method::Full(FullOptions {})];
+        }
         let base = model(path, &Device::Cpu, DType::F32)?;
-        let lora = Method::Lora(LoraOptions::default());
-        let methods = [lora, Method::Full(FullOptions {})];
         Report { model: Some(describe(&arguments.path, &base)?), ..supposed(arguments, &base, &methods)? }
     } else if path.is_dir() {
         bail!(Misuse(format!(
@@ -99,6 +116,10 @@ pub fn run(arguments: &InspectArguments) -> Result<()> {
     } else {
         bail!(Misuse(format!("{}: no such file or folder{}", path.display(), hub::meant(path))))
     };
+    if arguments.neighbours.is_some() && report.prompt.is_empty() {
+        let path = path.display();
+        bail!(Misuse(format!("--neighbours is of a prompt's adapter or run, and {path} is none")));
+    }
     progress::print(&if arguments.json { serde_json::to_string(&report)? } else { table(&report) })
 }
 
@@ -126,13 +147,14 @@ fn of_config(arguments: &InspectArguments, file: &Path) -> Result<Report> {
     let encoded = tokenizer.encode_batch(&prompts, config.task().max_source_tokens)?;
     let sources: Vec<usize> = encoded.iter().map(|source| source.ids.len()).collect();
     let (options, most) = (&config.evaluation.generation, config.evaluation.batch_size);
+    let adapted = sketch(base.clone(), &config.method)?.model;
     let generation = sources.iter().max().map(|longest| GenerationReport {
         rows: format!(
             "{} held-out rows, {most} at a time on a thread, the longest of {longest} tokens, {} new ones",
             sources.len(),
             options.max_new_tokens
         ),
-        memory: memory::generation(&compute.engine, &base, &sources, options, most),
+        memory: memory::generation(&compute.engine, &adapted, &sources, options, most),
     });
     let model = Some(describe(&config.model.path, &base)?);
     Ok(Report { model, training: vec![training], generation, ..Report::default() })
@@ -158,9 +180,16 @@ fn of_adapter(arguments: &InspectArguments, folder: &Path) -> Result<Report> {
     };
     let base = model(path, &Device::Cpu, DType::F32)?;
     // Refuses one that is not of this base.
-    adapt(base.clone(), folder)?;
+    let adapted = adapt(base.clone(), folder)?;
+    let prompt = match arguments.neighbours {
+        Some(most) => {
+            let base = ModelOptions { path: path.clone(), tokenizer: None };
+            nearest(&adapted.model, &tokenizer(&base)?, most)?
+        }
+        None => Vec::new(),
+    };
     let model = Some(describe(path, &base)?);
-    Ok(Report { model, adapter: Some(adapter), ..supposed(arguments, &base, &[file.method])? })
+    Ok(Report { model, adapter: Some(adapter), prompt, ..supposed(arguments, &base, &[file.method])? })
 }
 
 /// Training over a batch as the arguments have it, and generation for its prompts.
@@ -171,9 +200,20 @@ fn supposed(arguments: &InspectArguments, base: &T5, methods: &[Method]) -> Resu
     let rows = format!("{batch_size} rows of {source_tokens} and {target_tokens} tokens");
     let training = methods.iter().map(|method| foresee(&engine, base, method, &batches, rows.clone()));
     let options = GenerationOptions { max_new_tokens: target_tokens, ..Default::default() };
+    // Of one method, what it has trained generates.
+    let generating = match methods {
+        [method] => sketch(base.clone(), method)?.model,
+        _ => base.clone(),
+    };
     let generation = GenerationReport {
         rows: format!("{batch_size} prompts of {source_tokens} tokens, {target_tokens} new ones"),
-        memory: memory::generation(&engine, base, &vec![source_tokens; batch_size], &options, batch_size),
+        memory: memory::generation(
+            &engine,
+            &generating,
+            &vec![source_tokens; batch_size],
+            &options,
+            batch_size,
+        ),
     };
     Ok(Report {
         training: training.collect::<Result<_>>()?,
@@ -189,9 +229,10 @@ pub fn foresee(
     batches: &[Vec<(usize, usize)>],
     rows: String,
 ) -> Result<TrainingReport> {
-    let (trainable, memory) = memory::training(engine, base, method, batches)?;
+    let memory = memory::training(engine, base, method, batches)?;
+    let Sketch { trainable, in_file, .. } = sketch(base.clone(), method)?;
     let example = match method {
-        Method::Lora(options) => Example::largest(base, options)?,
+        Method::Lora(options) | Method::Dora(DoraOptions(options)) => Example::largest(base, options)?,
         _ => None,
     };
     Ok(TrainingReport {
@@ -199,7 +240,7 @@ pub fn foresee(
         rows,
         trainable,
         share: trainable as f64 / base.parameters() as f64,
-        bytes_on_disk: 4 * trainable,
+        bytes_on_disk: 4 * in_file,
         example,
         memory,
     })
@@ -271,6 +312,11 @@ fn table(report: &Report) -> String {
     if let Some(generation) = &report.generation {
         line("generation", generation.rows.clone());
         generation.memory.iter().for_each(|memory| line("", memory::line(memory)));
+    }
+    for (number, nearest) in report.prompt.iter().enumerate() {
+        let near = |near: &NearToken| format!("{} {:.2}", near.token, near.cosine);
+        let near: Vec<String> = nearest.iter().map(near).collect();
+        line(if number == 0 { "prompt" } else { "" }, format!("{:>3}  {}", number + 1, near.join("  ")));
     }
     if !report.training.is_empty() {
         line("", "* by the same formulas, not measured".to_owned());

@@ -2,11 +2,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tallow_peft::AdapterFile;
-use tallow_report::{LayerNorm, Run, figures, page};
+use tallow_report::{LayerNorm, NearToken, Run, figures, page};
 
 use crate::args::ReportArguments;
+use crate::config::{Reads, load_reading};
 use crate::progress::{self, say};
+use crate::prompt::nearest_of_run;
 use crate::run::{RunFolder, write};
+
+/// A page shows so many neighbours of each virtual token.
+const NEAREST: usize = 5;
 
 pub fn run(arguments: &ReportArguments) -> Result<()> {
     let mut runs = arguments.runs.iter().map(|folder| read(folder)).collect::<Result<Vec<Run>>>()?;
@@ -40,5 +45,18 @@ fn read(folder: &Path) -> Result<Run> {
         false => Vec::new(),
     };
     let layers = norms.into_iter().map(|(layer, norm)| LayerNorm { layer, norm }).collect();
-    Run::read(folder, layers).with_context(|| format!("{}: cannot draw the run", folder.display()))
+    let mut run =
+        Run::read(folder, layers).with_context(|| format!("{}: cannot draw the run", folder.display()))?;
+    run.prompt = prompt(folder, &adapter);
+    Ok(run)
+}
+
+/// What a run's prompt lies near to. A run is drawn without it where its base is not there any more.
+fn prompt(folder: &Path, adapter: &Path) -> Vec<Vec<NearToken>> {
+    let config = load_reading(&RunFolder::of(folder).config(), &[], Reads::Nothing);
+    let found = config.and_then(|config| nearest_of_run(&config, adapter, NEAREST));
+    found.unwrap_or_else(|error| {
+        progress::detail(|| format!("{}: no neighbours of the prompt: {error:#}", folder.display()));
+        Vec::new()
+    })
 }

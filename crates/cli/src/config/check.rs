@@ -37,7 +37,7 @@ pub(super) fn check(mut value: Value) -> (Option<Config>, Vec<(String, String)>)
                 if key.last().map(String::as_str) != Some(unknown) {
                     key.push(unknown.to_owned());
                 }
-                (key, unknown_key(unknown, &message))
+                (key, unknown_key(&section(&value, &path), unknown, &message))
             }
             None => {
                 let culprit = culprit(&value, &path, &message);
@@ -63,7 +63,9 @@ pub(super) fn check(mut value: Value) -> (Option<Config>, Vec<(String, String)>)
         if is_said(&stand_ins, &name) {
             problems.push((name, what));
         }
-        if !remove(&mut value, &key) {
+        // Of a list, one wrong item takes the others with it.
+        let list = key.split_last().filter(|(last, list)| list.len() > 1 && last.parse::<usize>().is_ok());
+        if !remove(&mut value, list.map_or(&key, |(_, list)| list)) {
             return (None, problems);
         }
     }
@@ -131,29 +133,54 @@ fn plain(message: &str) -> String {
         ("expected struct ", "expected a section"),
     ];
     let message = message.trim();
+    if let Some(unknown) = between(message, "unknown variant `", "`") {
+        return unknown_word(unknown, message);
+    }
     match WORDS.iter().find_map(|(theirs, ours)| Some((message.split_once(theirs)?.0, ours))) {
         Some((start, ours)) => format!("{start}{ours}"),
         None => message.to_owned(),
     }
 }
 
-/// What to say of a key that is not known: the nearest one that is.
-fn unknown_key(unknown: &str, message: &str) -> String {
-    let known: Vec<&str> = message
-        .split_once("expected")
-        .map(|(_, list)| list.split('`').skip(1).step_by(2).collect())
-        .unwrap_or_default();
-    let nearest = known
-        .iter()
-        .map(|known| (strsim::normalized_damerau_levenshtein(unknown, known), known))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((likeness, nearest)) if likeness >= 0.5 => {
-            format!("is not a known key; did you mean `{nearest}`?")
-        }
-        _ if known.is_empty() => "is not a known key; this section has none".to_owned(),
-        _ => format!("is not a known key; known are {}", known.join(", ")),
+/// What a section is called that has keys of its own by its kind: `kind = "ia3"`.
+fn section(value: &Value, path: &[String]) -> String {
+    let kind = || value.get("method")?.get("kind")?.as_str();
+    match path.first().map(String::as_str) {
+        Some("method") => kind().map_or_else(String::new, |kind| format!(" of kind = \"{kind}\"")),
+        _ => String::new(),
     }
+}
+
+/// What to say of a key that is not known: the nearest one that is.
+fn unknown_key(of: &str, unknown: &str, message: &str) -> String {
+    let known = listed(message);
+    match nearest(unknown, &known) {
+        Some(nearest) => format!("is not a known key{of}; did you mean `{nearest}`?"),
+        None if known.is_empty() => format!("is not a known key{of}, which has none"),
+        None => format!("is not a known key{of}; known are {}", known.join(", ")),
+    }
+}
+
+/// What to say of a word that is none of those that there are.
+fn unknown_word(unknown: &str, message: &str) -> String {
+    let known = listed(message);
+    let list = known.join(", ");
+    match nearest(unknown, &known) {
+        Some(nearest) => format!("`{unknown}` is not known; did you mean `{nearest}`? Known are {list}"),
+        None => format!("`{unknown}` is not known; known are {list}"),
+    }
+}
+
+/// What serde expected, of a list of names.
+fn listed(message: &str) -> Vec<&str> {
+    let list = message.split_once("expected").map_or("", |(_, list)| list);
+    list.split('`').skip(1).step_by(2).collect()
+}
+
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    let likeness = known.iter().map(|known| (strsim::normalized_damerau_levenshtein(unknown, known), *known));
+    let nearest = likeness.max_by(|a, b| a.0.total_cmp(&b.0));
+    nearest.filter(|(likeness, _)| *likeness >= 0.5).map(|(_, name)| name)
 }
 
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {

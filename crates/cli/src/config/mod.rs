@@ -4,6 +4,7 @@ mod check;
 mod compute;
 mod files;
 mod load;
+mod method;
 mod overrides;
 mod problems;
 mod template;
@@ -23,6 +24,7 @@ use tallow_train::{Scores, TrainingOptions};
 pub use compute::{ComputeOptions, KernelChoice, Place, Precision};
 pub use files::{Reads, file_problem, model_problem, repository_problem, rows_problem};
 pub use load::{load, load_reading, read};
+pub use method::method;
 pub use problems::{Invalid, Problem, Problems};
 pub use template::TemplateChoice;
 

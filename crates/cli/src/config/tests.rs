@@ -94,7 +94,8 @@ fn a_wrong_type_names_its_key_even_where_serde_names_the_section() {
 fn every_config_that_comes_along_is_good() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
     let paths = |folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let paths = paths(folder.join("tasks")).chain(paths(folder));
+    let folders = [folder.join("tasks"), folder.join("methods"), folder];
+    let paths = folders.into_iter().flat_map(paths);
     let mut paths: Vec<_> =
         paths.filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
     paths.sort();

@@ -7,7 +7,7 @@ use tallow_ops::{
     Dest, Kernels, Lora, Matrix, Tape, Traced, add, concat_columns, dropout, embedding, linear, lora_linear,
     scale,
 };
-use tallow_t5::{Adapter, AroundProduct, EmbeddingAdapter, HeadAdapter, Result, Stream};
+use tallow_t5::{Adapter, AroundProduct, EmbeddingAdapter, HeadAdapter, Keeps, Result, Stream};
 
 /// One layer's update s B A.
 #[derive(Clone)]
@@ -25,6 +25,10 @@ impl LoraAdapter {
         Lora { a: &self.a, b: &self.b, scale: self.scale, dropout: self.dropout }
     }
 
+    fn rank(&self) -> usize {
+        self.a.value().dims()[0]
+    }
+
     /// weight + s B A, (out, in).
     pub fn added_to(&self, weight: &Tensor) -> Result<Tensor> {
         let update = (self.b.value().matmul(self.a.value())? * self.scale)?;
@@ -39,6 +43,10 @@ impl Adapter for LoraAdapter {
 
     fn merge(&self, weight: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(self.added_to(weight)?))
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps { input: true, output: false, values: self.rank() }
     }
 
     fn around_product(&self, _weight: &Tensor) -> Result<Option<Arc<dyn AroundProduct>>> {
@@ -71,6 +79,10 @@ impl HeadAdapter for LoraAdapter {
     fn merge(&self, head: &Tensor) -> Result<Tensor> {
         self.added_to(head)
     }
+
+    fn columns(&self) -> usize {
+        self.rank()
+    }
 }
 
 /// The update of an embedding's table: rows of A^T, times B^T. peft drops nothing of it.
@@ -91,5 +103,9 @@ impl EmbeddingAdapter for LoraEmbedding {
     fn merge(&self, table: &Tensor) -> Result<Tensor> {
         let update = (self.rows.value().matmul(&self.b.value().t()?)? * self.scale)?;
         Ok((table + update.to_dtype(table.dtype())?)?)
+    }
+
+    fn kept(&self) -> usize {
+        self.rows.value().dims()[1]
     }
 }

@@ -99,7 +99,7 @@ pub(crate) fn read(config: &ConfigFile) -> Result<Method> {
 }
 
 /// peft takes numbers of layers beside lists of names alone: of a pattern, the layers that it comes to are listed.
-fn as_peft_allows(options: &LoraOptions, model: &T5) -> LoraOptions {
+pub(crate) fn as_peft_allows(options: &LoraOptions, model: &T5) -> LoraOptions {
     let mut options = options.clone();
     if matches!(options.target_modules, TargetModules::Pattern(_)) && !options.layers.is_empty() {
         // The method is hooked to the model, so that its targets are there.
@@ -112,8 +112,7 @@ fn as_peft_allows(options: &LoraOptions, model: &T5) -> LoraOptions {
 }
 
 /// Every key of peft's config that is LoRA's own.
-pub(crate) fn config(options: &LoraOptions, model: &T5, use_dora: bool) -> Map<String, Value> {
-    let options = &as_peft_allows(options, model);
+pub(crate) fn config(options: &LoraOptions, use_dora: bool) -> Map<String, Value> {
     // What a method took out of the base is put back in its file, at twice the rank.
     let factor = if options.init_lora_weights.takes_from_the_weight() { 2 } else { 1 };
     let alpha_factor = match (factor, options.use_rslora) {

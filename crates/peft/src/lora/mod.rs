@@ -24,7 +24,7 @@ use crate::kind::{Draft, Hook, Kind, Start, Trained};
 use crate::target::number_in;
 use crate::{Error, Result};
 
-pub(crate) use self::file::{config, read};
+pub(crate) use self::file::{as_peft_allows, config, read};
 
 /// A layer that is adapted.
 pub(crate) struct Target {
@@ -219,7 +219,7 @@ impl LoraOptions {
             return Ok(None);
         }
         let table = model.embedding();
-        let refuse = |what: String| Err(Error::Tokens { what });
+        let refuse = |what: String| Err(Error::Tokens { what: format!("trainable_token_indices: {what}") });
         if let Some(token) = tokens.iter().find(|&&token| token as usize >= model.config.vocab_size) {
             return refuse(format!("{token} is past the vocabulary of {}", model.config.vocab_size));
         }
@@ -243,7 +243,8 @@ impl LoraOptions {
 fn take_out(weight: &mut Weight, a: &Tensor, b: &Tensor, scale: f64) -> Result<()> {
     let value = weight.value.value();
     let update = (b.matmul(a)? * scale)?.to_device(value.device())?.to_dtype(value.dtype())?;
-    weight.value = Traced::constant((value - update)?);
+    let left = (value - update)?;
+    weight.replace(Traced::constant(left));
     Ok(())
 }
 
@@ -281,7 +282,7 @@ fn train(model: &mut T5, names: &[String], traced: &mut impl Iterator<Item = Tra
     }
     for name in names {
         let weight = model.weights_mut().into_iter().find(|weight| weight.name() == name);
-        weight.expect("the weight was found before").train(next(traced));
+        weight.expect("the weight was found before").replace(next(traced));
     }
 }
 
@@ -308,8 +309,17 @@ impl Kind for LoraOptions {
         Self::starts_from_weights(self)
     }
 
+    /// What was taken out of the base lies beside what is trained.
+    fn in_file(&self, model: &T5, stored: usize) -> Result<usize> {
+        let pair = |target: &Target| target.rank * (target.input + target.output);
+        match self.init_lora_weights.takes_from_the_weight() {
+            true => Ok(stored + self.targets(model)?.iter().map(pair).sum::<usize>()),
+            false => Ok(stored),
+        }
+    }
+
     fn config(&self, model: &T5) -> Map<String, Value> {
-        config(self, model, false)
+        config(&as_peft_allows(self, model), false)
     }
 }
 

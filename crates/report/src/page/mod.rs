@@ -5,6 +5,7 @@ mod comparison;
 mod curves;
 mod html;
 mod layers;
+mod prompt;
 mod sample;
 mod scores;
 mod single;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::html::Text;
-use super::{curves, layers, sample, scores, section};
+use super::{curves, layers, prompt, sample, scores, section};
 use crate::Run;
 use crate::curve::{bytes, count, duration, short};
 use crate::figures::State;
@@ -40,6 +40,7 @@ pub(super) fn body(run: &Run) -> String {
         ),
         section("Outputs", &intro, &list),
         section("Adapter", adapter, &layers::maps(&run.adapter)),
+        section("Prompt", prompt::INTRO, &prompt::table(&run.prompt)),
         section("Config", "", &config),
         "</main>\n".to_owned(),
     ]

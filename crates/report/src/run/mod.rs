@@ -23,6 +23,17 @@ pub struct LayerNorm {
     pub norm: f64,
 }
 
+/// A token of the vocabulary that a virtual one lies near to.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct NearToken {
+    /// As the vocabulary writes it.
+    pub token: String,
+    /// Its id.
+    pub id: u32,
+    /// The cosine of the angle between the two.
+    pub cosine: f64,
+}
+
 /// What a run has left.
 pub struct Run {
     /// What it is called beside others: its name, or its folder if another has the same name.
@@ -38,11 +49,13 @@ pub struct Run {
     pub(crate) after: Vec<Prediction>,
     pub(crate) is_trained: bool,
     pub(crate) adapter: Vec<LayerNorm>,
+    /// Of each virtual token of a prompt, the tokens nearest to it.
+    pub prompt: Vec<Vec<NearToken>>,
 }
 
 impl Run {
     /// Reads the files of a run's folder; those that a run need not have may be missing. `adapter` is what its adapter
-    /// adds to each layer, empty if it has none.
+    /// adds to each layer, empty if it has none; [`Run::prompt`] is empty, for who knows the vocabulary to fill.
     ///
     /// # Errors
     /// If the folder holds no run, or a file of it is broken.
@@ -69,6 +82,7 @@ impl Run {
             after: evaluation::predictions(&folder.join("predictions.jsonl"))?,
             is_trained: folder.join("adapter").is_dir() || folder.join("model").is_dir(),
             adapter,
+            prompt: Vec::new(),
         })
     }
 

@@ -47,17 +47,15 @@ fn memory(engine: &Engine, dtype: DType, parts: Parts, peak: f64) -> Memory {
     }
 }
 
-/// What training takes; and the number of values that are trained.
+/// What training takes.
 pub fn training(
     engine: &Engine,
     base: &T5,
     method: &Method,
     batches: &[Vec<(usize, usize)>],
-) -> Result<(usize, Vec<Memory>)> {
-    let mut trainable = 0;
+) -> Result<Vec<Memory>> {
     let memories = TYPES.into_iter().map(|dtype| {
         let found = engine.training_memory(base, method, batches.iter().cloned(), dtype)?;
-        trainable = found.trainable;
         let parts = Parts::Training {
             weights_bytes: found.weights as u64,
             trained_bytes: found.trained as u64,
@@ -65,8 +63,7 @@ pub fn training(
         };
         Ok(memory(engine, dtype, parts, found.total()))
     });
-    let memories = memories.collect::<Result<_>>()?;
-    Ok((trainable, memories))
+    memories.collect()
 }
 
 /// What generation takes.

@@ -17,7 +17,7 @@ use super::report;
 use crate::args::TrainArguments;
 use crate::compute::Compute;
 use crate::config::{Config, load};
-use crate::data::{Task, check_vocabulary, model, task_tokenizer, trained};
+use crate::data::{Task, check_vocabulary, method, model, task_tokenizer, trained};
 use crate::facts::Session;
 use crate::hub;
 use crate::progress::{self, Bar, detail, say};
@@ -52,7 +52,8 @@ fn train_and_measure(arguments: &TrainArguments, config: &Config, folder: &RunFo
     let base = model(&config.model.path, compute.device(), compute.loads_in(&config.method))?;
     check_vocabulary(&tokenizer, &config.model, &base)?;
     detail(|| format!("loaded the model of {} parameters", base.parameters()));
-    let mut adapted = inject(base.clone(), &config.method, Initial::Seed(config.seed), compute.dtype)?;
+    let method = method(&config.method, &tokenizer)?;
+    let mut adapted = inject(base.clone(), &method, Initial::Seed(config.seed), compute.dtype)?;
     let engine = &compute.engine;
     let (trainable, all) = (adapted.parameters.trainable(), base.parameters());
     let share = 100.0 * trainable as f64 / all as f64;

@@ -14,7 +14,7 @@ use crate::args::ValidateArguments;
 use crate::commands::inspect::{TrainingReport, foresee};
 use crate::compute::Compute;
 use crate::config::{Config, Invalid, Problems, Reads, read};
-use crate::data::{TRAINING, VALIDATION, check_vocabulary, model, task_tokenizer};
+use crate::data::{TRAINING, VALIDATION, check_vocabulary, method, model, task_tokenizer};
 use crate::progress::{self, count, size};
 use crate::run::RunFolder;
 use crate::survey::{Survey, Training, parts};
@@ -105,6 +105,8 @@ fn look(config: &Config, problems: &Problems, findings: &mut Findings, report: &
         _ => None,
     };
     let Some(tokenizer) = tokenizer else { return };
+    let Some(method) = kept(findings, "method", method(&config.method, &tokenizer)) else { return };
+    let config = &Config { method, ..config.clone() };
     if let Some(base) = &base {
         kept(findings, "model.tokenizer", check_vocabulary(&tokenizer, &config.model, base));
     }

@@ -3,8 +3,10 @@
 mod adapter;
 mod converted;
 mod file;
+mod modules;
 mod options;
 mod start;
+mod targets;
 mod token_rows;
 
 use std::sync::Arc;
@@ -17,32 +19,16 @@ use tallow_t5::{T5, Weight};
 pub(crate) use self::adapter::LoraAdapter;
 use self::adapter::LoraEmbedding;
 use self::converted::Converted;
+use self::modules::{saved, train};
 pub use self::options::{LoraOptions, LoraStart};
+use self::targets::At;
+pub(crate) use self::targets::{Target, layer, names};
 use self::token_rows::TokenRows;
 use crate::file::{Form, Layout, Place, Plain, prefixed};
 use crate::kind::{Draft, Hook, Kind, Start, Trained};
-use crate::target::number_in;
 use crate::{Error, Result};
 
 pub(crate) use self::file::{as_peft_allows, config, read};
-
-/// A layer that is adapted.
-pub(crate) struct Target {
-    /// `encoder.block.0.layer.0.SelfAttention.q`, `lm_head`, `encoder.embed_tokens`.
-    pub name: String,
-    pub output: usize,
-    pub input: usize,
-    pub rank: usize,
-    pub scale: f64,
-    place: At,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum At {
-    Linear,
-    Head,
-    Embedding,
-}
 
 /// What LoRA trains of a model: A and B of each target come first.
 pub(crate) struct Drafted {
@@ -53,55 +39,7 @@ pub(crate) struct Drafted {
     taken: Vec<[Tensor; 2]>,
 }
 
-/// The names of a layer's tensors in peft's files, A before B.
-pub(crate) fn names(layer: &str) -> [String; 2] {
-    match layer.ends_with("embed_tokens") {
-        true => ["A", "B"].map(|matrix| prefixed(&format!("{layer}.lora_embedding_{matrix}"))),
-        false => ["A", "B"].map(|matrix| prefixed(&format!("{layer}.lora_{matrix}.weight"))),
-    }
-}
-
-/// The layer that a tensor of peft's files is of.
-pub(crate) fn layer(name: &str) -> Option<String> {
-    let rest = name.strip_prefix("base_model.model.")?;
-    let endings = [".lora_A.weight", ".lora_B.weight", ".lora_embedding_A", ".lora_embedding_B"];
-    endings.iter().find_map(|ending| rest.strip_suffix(ending)).map(str::to_owned)
-}
-
 impl LoraOptions {
-    /// The layers that are adapted, in the model's order.
-    pub(crate) fn targets(&self, model: &T5) -> Result<Vec<Target>> {
-        let mut model = model.clone();
-        let (vocabulary, d) = (model.config.vocab_size, model.config.d_model);
-        let embeddings = model.embeddings_mut().map(|place| place.name);
-        let linears = model.linears_mut();
-        let linears = linears.iter().map(|linear| (linear.name().to_owned(), linear.shape(), At::Linear));
-        let head = ("lm_head".to_owned(), (vocabulary, d), At::Head);
-        let tables = embeddings.map(|name| (name.to_owned(), (d, vocabulary), At::Embedding));
-        let places: Vec<(String, (usize, usize), At)> = linears.chain([head]).chain(tables).collect();
-        let names = || places.iter().map(|(name, ..)| name.as_str());
-        let excluded = match &self.exclude_modules {
-            Some(modules) => modules.matching(names())?,
-            None => vec![false; places.len()],
-        };
-        let selected = self.target_modules.select(names())?.into_iter().zip(excluded);
-        let in_layers = |name: &str| {
-            self.layers.is_empty()
-                || number_in(name, &self.layers_pattern).is_some_and(|number| self.layers.contains(&number))
-        };
-        let mut targets = Vec::new();
-        for ((name, (output, input), place), (selected, excluded)) in places.into_iter().zip(selected) {
-            if selected && !excluded && in_layers(&name) {
-                let (rank, scale) = self.rank_and_scale(&name)?;
-                targets.push(Target { name, output, input, rank, scale, place });
-            }
-        }
-        match targets.is_empty() {
-            true => Err(Error::NothingLeft { targets: self.target_modules.to_string() }),
-            false => Ok(targets),
-        }
-    }
-
     /// A and B of a target before the first step.
     fn pair(&self, target: &Target) -> [Trained; 2] {
         let [a, b] = names(&target.name);
@@ -250,40 +188,6 @@ fn take_out(weight: &mut Weight, a: &Tensor, b: &Tensor, scale: f64) -> Result<(
 
 fn next(traced: &mut impl Iterator<Item = Traced>) -> Traced {
     traced.next().expect("every tensor of the draft has a place in the buffer")
-}
-
-/// The weights of modules that are trained as a whole, by their names in the model.
-fn saved(modules: &[String], model: &T5) -> Result<Vec<(String, Weight)>> {
-    let mut model = model.clone();
-    if modules.iter().any(|module| module == "lm_head") {
-        model.untie();
-    }
-    let mut found = Vec::new();
-    let mut unknown: Vec<&String> = modules.iter().collect();
-    for weight in model.weights_mut() {
-        let module = weight.name().strip_suffix(".weight").unwrap_or(weight.name());
-        // As peft: the module's name, or what it ends in.
-        let named = modules.iter().find(|named| module.ends_with(named.as_str()));
-        if let Some(named) = named {
-            unknown.retain(|other| *other != named);
-            found.push((weight.name().to_owned(), weight.clone()));
-        }
-    }
-    match unknown.first() {
-        Some(module) => Err(Error::NoModule { module: (*module).clone() }),
-        None => Ok(found),
-    }
-}
-
-/// Puts trained values in the places of weights.
-fn train(model: &mut T5, names: &[String], traced: &mut impl Iterator<Item = Traced>) {
-    if names.iter().any(|name| name == "lm_head.weight") {
-        model.untie();
-    }
-    for name in names {
-        let weight = model.weights_mut().into_iter().find(|weight| weight.name() == name);
-        weight.expect("the weight was found before").replace(next(traced));
-    }
 }
 
 impl Kind for LoraOptions {

@@ -80,16 +80,29 @@ impl AroundProduct for Ia3Adapter {
     }
 }
 
+/// A layer that is adapted.
+struct Scaled {
+    layer: String,
+    output: usize,
+    input: usize,
+    /// Whether its input is scaled.
+    before: bool,
+}
+
 impl Ia3Options {
-    /// Each adapted layer's name, its sizes (out, in), and whether it is scaled before.
-    fn layers(&self, model: &T5) -> Result<Vec<(String, (usize, usize), bool)>> {
+    /// The layers that are adapted.
+    fn layers(&self, model: &T5) -> Result<Vec<Scaled>> {
         let mut model = model.clone();
         let linears: Vec<&Linear> = model.linears_mut().into_iter().map(|linear| &*linear).collect();
         let names = || linears.iter().map(|linear| linear.name());
         let selected = self.target_modules.select(names())?;
         let before = self.feedforward_modules.matching(names())?;
         let layers = linears.iter().zip(selected).zip(before).filter(|((_, selected), _)| *selected);
-        Ok(layers.map(|((linear, _), before)| (linear.name().to_owned(), linear.shape(), before)).collect())
+        let layers = layers.map(|((linear, _), before)| {
+            let (output, input) = linear.shape();
+            Scaled { layer: linear.name().to_owned(), output, input, before }
+        });
+        Ok(layers.collect())
     }
 
     pub(crate) fn read(config: &ConfigFile) -> Result<Self> {
@@ -118,7 +131,7 @@ impl Kind for Ia3Options {
     fn draft(&self, model: &T5, _fresh: bool) -> Result<Draft> {
         let layers = self.layers(model)?;
         let (mut tensors, mut places) = (Vec::new(), Vec::new());
-        for (layer, (output, input), before) in &layers {
+        for Scaled { layer, output, input, before } in &layers {
             let name = prefixed(&format!("{layer}.ia3_l"));
             let (shape, stored) =
                 if *before { (*input, vec![1, *input]) } else { (*output, vec![*output, 1]) };
@@ -130,7 +143,7 @@ impl Kind for Ia3Options {
             layout: Box::new(Plain(places)),
             hook: Box::new(move |model, traced| {
                 let mut linears = model.linears_mut();
-                for ((layer, _, before), factors) in layers.into_iter().zip(traced) {
+                for (Scaled { layer, before, .. }, factors) in layers.into_iter().zip(traced) {
                     let adapter = Ia3Adapter { factors: factors.clone(), before };
                     let linear = linears.iter_mut().find(|linear| linear.name() == layer);
                     linear.expect("the layer was found before").adapter = Some(Arc::new(adapter));

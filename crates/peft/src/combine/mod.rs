@@ -114,7 +114,8 @@ pub fn combine(adapters: &[(f64, &AdapterFile)], by: Combination) -> Result<Comb
         target_modules: targets(adapters, &layers)?,
         ..LoraOptions::default()
     };
-    let base = adapters[0].1.base.clone().unwrap_or_else(|| Path::new("").into());
+    let base = adapters.iter().find_map(|(_, file)| file.base.clone());
+    let base = base.unwrap_or_else(|| Path::new("").into());
     Ok(Combined { options, base, tensors })
 }
 

@@ -36,12 +36,15 @@ fn every_adapter_answers_every_prompt() {
         });
         let found = place.good(&format!("{line}{}", named(&NAMES)));
         let wanted: String = (0..3)
-            .flat_map(|row| NAMES.iter().zip(&alone).map(move |(name, answers)| format!("{name}\t{}\n", answers[row])))
+            .flat_map(|row| {
+                NAMES.iter().zip(&alone).map(move |(name, answers)| format!("{name}\t{}\n", answers[row]))
+            })
             .collect();
         assert_eq!(found, wanted, "{more}");
         assert_ne!(alone[0], alone[1]);
     }
-    let found = place.run_with(&format!("generate --max-new-tokens 4 --json{}", named(&["sums"])), &["--prompt", "Hi"]);
+    let found = place
+        .run_with(&format!("generate --max-new-tokens 4 --json{}", named(&["sums"])), &["--prompt", "Hi"]);
     let found: Value = serde_json::from_str(&found.good()).unwrap();
     assert_eq!((&found["prompt"], &found["adapter"]), (&json!("Hi"), &json!("sums")));
 }
@@ -85,11 +88,11 @@ fn a_column_names_the_adapter_of_each_row() {
         &format!("{} --adapter-of by", named(&["sums", "prompt"])),
         "DIR/rows.jsonl:1: by names the adapter `names`; --adapter gives sums, prompt",
     );
+    bad(&format!("{all} --adapter-of who"), "DIR/rows.jsonl:1: there is no column who, see --adapter-of");
     bad(
-        &format!("{all} --adapter-of who"),
-        "DIR/rows.jsonl:1: there is no column who, see --adapter-of",
+        "--adapter DIR/runs/sums/adapter --adapter-of by",
+        "--adapter-of: name the adapters, --adapter NAME=DIR",
     );
-    bad("--adapter DIR/runs/sums/adapter --adapter-of by", "--adapter-of: name the adapters, --adapter NAME=DIR");
 }
 
 #[test]
@@ -97,7 +100,10 @@ fn names_that_cannot_be_are_refused() {
     let place = Place::new();
     place.copy("tests/golden/tiny-gated/adapters/lora", "lora");
     let bad = |more: &str, error: &str| place.bad(&format!("generate --prompt Hi {more}"), 2, error);
-    bad("--adapter DIR/lora --adapter b=DIR/lora", "--adapter DIR/lora: of several each needs a name, --adapter NAME=DIR/lora");
+    bad(
+        "--adapter DIR/lora --adapter b=DIR/lora",
+        "--adapter DIR/lora: of several each needs a name, --adapter NAME=DIR/lora",
+    );
     bad("--adapter a=DIR/lora --adapter a=DIR/lora", "--adapter a: two have this name");
     let found = place.run("generate --prompt Hi --adapter a=DIR/none");
     assert!(found.error().starts_with("error: --adapter DIR/none: no such folder"), "{found:?}");
@@ -114,7 +120,12 @@ fn adapters_are_combined_by_weights() {
     assert_eq!(config["target_modules"], json!(["k", "q", "v", "wo"]));
     assert_eq!(config["base_model_name_or_path"], BASE);
     let answer = |adapter: &str| {
-        place.run_with(&format!("generate --max-new-tokens 8 --adapter {adapter}"), &["--prompt", "Where is Ann?"]).good()
+        place
+            .run_with(
+                &format!("generate --max-new-tokens 8 --adapter {adapter}"),
+                &["--prompt", "Where is Ann?"],
+            )
+            .good()
     };
     answer("DIR/both");
 
@@ -133,7 +144,11 @@ fn adapters_are_combined_by_weights() {
 
     let bad = |more: &str, code: i32, error: &str| place.bad(&format!("combine {more}"), code, error);
     bad(&format!("{both} DIR/both"), 1, "DIR/both exists: name another folder, or remove it");
-    bad(&format!("{both} --weight 1 DIR/new"), 2, "1 weights for 2 adapters: give --weight once for each --adapter");
+    bad(
+        &format!("{both} --weight 1 DIR/new"),
+        2,
+        "1 weights for 2 adapters: give --weight once for each --adapter",
+    );
     bad(&format!("{both} --seed 1 DIR/new"), 2, "--seed is for dare: give --method, or leave it out");
     bad(&format!("{both} --method ties --density 2 DIR/new"), 2, "--density 2: must lie in (0, 1]");
     bad(

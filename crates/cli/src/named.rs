@@ -56,7 +56,9 @@ impl<'a> Adapters<'a> {
         for NamedAdapter { name, folder } in given {
             let Some(name) = name else {
                 let folder = folder.display();
-                bail!(Misuse(format!("--adapter {folder}: of several each needs a name, --adapter NAME={folder}")));
+                bail!(Misuse(format!(
+                    "--adapter {folder}: of several each needs a name, --adapter NAME={folder}"
+                )));
             };
             if named.iter().any(|(other, _)| other == name) {
                 bail!(Misuse(format!("--adapter {name}: two have this name")));

@@ -15,7 +15,9 @@ pub fn run(arguments: &CombineArguments) -> Result<()> {
     let by = method(arguments)?;
     let (count, weights) = (arguments.adapter.len(), arguments.weight.len());
     if weights != 0 && weights != count {
-        bail!(Misuse(format!("{weights} weights for {count} adapters: give --weight once for each --adapter")));
+        bail!(Misuse(format!(
+            "{weights} weights for {count} adapters: give --weight once for each --adapter"
+        )));
     }
     let mut files = Vec::new();
     for folder in &arguments.adapter {

@@ -1,5 +1,7 @@
 //! End-to-end tests of the binary: what a run leaves, and what is said when something is wrong.
 
+#[path = "cli/adapters.rs"]
+mod adapters;
 #[path = "cli/commands.rs"]
 mod commands;
 #[path = "cli/data.rs"]

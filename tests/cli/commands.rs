@@ -13,11 +13,12 @@ fn every_option_is_in_the_help() {
         ("evaluate", "<CONFIG> [KEY=VALUE] --adapter --base --predictions --json"),
         (
             "generate",
-            "--model --adapter --run --tokenizer --prompt --file --template --lines --json --newlines --max-new-tokens \
+            "--model --adapter --adapter-of --run --tokenizer --prompt --file --template --lines --json --newlines --max-new-tokens \
              --min-new-tokens --no-repeat-ngram-size --repetition-penalty --num-beams --length-penalty --early-stopping --temperature --top-k --top-p --seed \
              --max-source-tokens --batch-size --threads --device --dtype --tf32 --kernels",
         ),
         ("export", "<OUT> --model --adapter --run"),
+        ("combine", "<OUT> --adapter --weight --method --rank --density --seed"),
         (
             "inspect",
             "<PATH> [KEY=VALUE] --model --method --batch-size --source-tokens --target-tokens --threads --neighbours --json",

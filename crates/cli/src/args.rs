@@ -10,6 +10,7 @@ use tallow_t5::{Checkpointing, EarlyStopping};
 
 use crate::config::{ComputeOptions, KernelChoice, MOST_THREADS, Place, Precision};
 use crate::data::{TEST, TRAINING, VALIDATION};
+use crate::named::NamedAdapter;
 use crate::progress::Level;
 
 use self::numbers::{from, number, seed, within};
@@ -67,6 +68,8 @@ pub enum Command {
     Generate(GenerateArguments),
     /// Merge an adapter into its base: a Hugging Face folder
     Export(ExportArguments),
+    /// Make one LoRA adapter of several, by weights
+    Combine(CombineArguments),
     /// Show what a model, an adapter, a config or a run holds, and the memory that it takes
     Inspect(InspectArguments),
     /// Draw a run's report.html anew, or several runs side by side
@@ -241,9 +244,14 @@ pub struct GenerateArguments {
     /// The model's folder [default: the base that the adapter names]
     #[arg(long, value_name = "DIR", conflicts_with = "run")]
     pub model: Option<PathBuf>,
-    /// An adapter's folder [default: the run's, or none]
-    #[arg(long, value_name = "DIR")]
-    pub adapter: Option<PathBuf>,
+    /// An adapter's folder [default: the run's, or none]; or several by names, each NAME=DIR, whose answers are computed
+    /// together: every prompt is answered by each of them, unless --adapter-of is given
+    #[arg(long, value_name = "[NAME=]DIR")]
+    pub adapter: Vec<NamedAdapter>,
+    /// The column of the rows that names the adapter to answer by, one of --adapter NAME=DIR; where it is empty, the model
+    /// without an adapter answers
+    #[arg(long, value_name = "COLUMN", requires_all = ["adapter", "file"])]
+    pub adapter_of: Option<String>,
     /// A run's folder: its model, tokenizer, adapter, template and generation settings
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
@@ -262,7 +270,7 @@ pub struct GenerateArguments {
     /// Every line of the text is a prompt of its own
     #[arg(long)]
     pub lines: bool,
-    /// Print a line of JSON for each prompt instead of its text: prompt and prediction
+    /// Print a line of JSON for each answer instead of its text: prompt, prediction, and the adapter's name where it has one
     #[arg(long)]
     pub json: bool,
     /// What line breaks are to the model: blank, targets or both, as it was trained [default: the run's, or blank]
@@ -326,6 +334,50 @@ pub struct ExportArguments {
     /// A run's folder: its model and adapter
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
+    /// The folder to write; it must not exist
+    #[arg(value_name = "OUT")]
+    pub out: PathBuf,
+}
+
+/// How adapters are combined.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum CombinationMethod {
+    /// Sums of A's and of B's, at their own rank: rough, since A's meet the others' B's
+    Linear,
+    /// The exact sum of the updates, at the sum of the ranks
+    Concatenation,
+    /// The sum of the updates, cut to --rank by singular values
+    Svd,
+    /// The largest values of each, where signs agree (Yadav et al. 2023)
+    Ties,
+    /// Values dropped at random and the others scaled, then summed (Yu et al. 2023)
+    Dare,
+    /// Values dropped at random and the others scaled, where signs agree
+    DareTies,
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct CombineArguments {
+    /// LoRA adapters of one base, each --adapter DIR
+    #[arg(long, value_name = "DIR", required = true)]
+    pub adapter: Vec<PathBuf>,
+    /// Their weights, in the same order; negative ones take away [default: 1 for each]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f64>)]
+    pub weight: Vec<f64>,
+    /// How
+    #[arg(long, value_enum, default_value_t = CombinationMethod::Concatenation)]
+    pub method: CombinationMethod,
+    /// Of svd, ties and dare: combine whole updates, and cut them to this rank [default of svd: the greatest of the
+    /// adapters'; of the others: combine A's and B's]
+    #[arg(long, value_name = "N", value_parser = from(1))]
+    pub rank: Option<usize>,
+    /// Of ties and dare: the part of the values that is kept [default: 0.5]
+    #[arg(long, value_name = "X", value_parser = number::<f64>)]
+    pub density: Option<f64>,
+    /// Of dare: what is dropped is drawn from it [default: 0]
+    #[arg(long, value_name = "N", value_parser = seed)]
+    pub seed: Option<u64>,
     /// The folder to write; it must not exist
     #[arg(value_name = "OUT")]
     pub out: PathBuf,

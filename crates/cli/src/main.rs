@@ -10,6 +10,7 @@ mod data;
 mod facts;
 mod given;
 mod hub;
+mod named;
 mod progress;
 mod prompt;
 mod run;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Generate(arguments) => commands::generate::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Combine(arguments) => commands::combine::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Validate(arguments) => commands::validate::run(&arguments),
         Command::Report(arguments) => commands::report::run(&arguments),

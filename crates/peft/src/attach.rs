@@ -1,3 +1,4 @@
+use candle_core::DType;
 use tallow_ops::Traced;
 use tallow_t5::T5;
 
@@ -10,7 +11,8 @@ use crate::{AdapterFile, Initial, Result};
 /// # Errors
 /// If the adapter is of another model.
 pub fn attach(mut model: T5, file: &AdapterFile) -> Result<T5> {
-    Ok(attached(&mut model, file).map(|_| model)?)
+    attached(&mut model, file)?;
+    Ok(model)
 }
 
 /// Hooks an adapter to `model`; the bytes that it takes.
@@ -21,7 +23,7 @@ pub(crate) fn attached(model: &mut T5, file: &AdapterFile) -> Result<usize> {
     let mut values = Vec::with_capacity(tensors.len());
     for spec in Draft::specs(tensors, &*layout, Initial::File(file))? {
         // Rounded in one step, as a model in training has them.
-        let value = spec.value.to_dtype(candle_core::DType::F32)?.to_device(&device)?.to_dtype(dtype)?;
+        let value = spec.value.to_dtype(DType::F32)?.to_device(&device)?.to_dtype(dtype)?;
         bytes += value.elem_count() * dtype.size_in_bytes();
         values.push(Traced::constant(value.contiguous()?));
     }

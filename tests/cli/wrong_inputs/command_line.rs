@@ -64,9 +64,9 @@ fn arguments_that_are_missing() {
     ");
     assert_snapshot!(wrong(&place, "generate --prompt Hi"), @"
     2: error: the following required arguments were not provided:
-      <--model <DIR>|--run <DIR>|--adapter <DIR>>
+      <--model <DIR>|--run <DIR>|--adapter <[NAME=]DIR>>
 
-    Usage: tallow generate --prompt <TEXT> <--model <DIR>|--run <DIR>|--adapter <DIR>>
+    Usage: tallow generate --prompt <TEXT> <--model <DIR>|--run <DIR>|--adapter <[NAME=]DIR>>
 
     For more information, try '--help'.
     ");
@@ -90,7 +90,7 @@ fn arguments_that_are_missing() {
     2: error: the following required arguments were not provided:
       --file <FILE>
 
-    Usage: tallow generate --file <FILE> --template <NAME> <--model <DIR>|--run <DIR>|--adapter <DIR>>
+    Usage: tallow generate --file <FILE> --template <NAME> <--model <DIR>|--run <DIR>|--adapter <[NAME=]DIR>>
 
     For more information, try '--help'.
     ");
@@ -109,21 +109,21 @@ fn arguments_that_exclude_each_other() {
     assert_snapshot!(wrong(&place, "generate --run DIR/a --model DIR/b --prompt Hi"), @"
     2: error: the argument '--run <DIR>' cannot be used with '--model <DIR>'
 
-    Usage: tallow generate --prompt <TEXT> <--model <DIR>|--run <DIR>|--adapter <DIR>>
+    Usage: tallow generate --prompt <TEXT> <--model <DIR>|--run <DIR>|--adapter <[NAME=]DIR>>
 
     For more information, try '--help'.
     ");
     assert_snapshot!(wrong(&place, "generate --model DIR/a --prompt Hi --file DIR/rows.jsonl"), @"
     2: error: the argument '--prompt <TEXT>' cannot be used with '--file <FILE>'
 
-    Usage: tallow generate --prompt <TEXT> <--model <DIR>|--run <DIR>|--adapter <DIR>>
+    Usage: tallow generate --prompt <TEXT> <--model <DIR>|--run <DIR>|--adapter <[NAME=]DIR>>
 
     For more information, try '--help'.
     ");
     assert_snapshot!(wrong(&place, "generate --model DIR/a --prompt Hi --template alpaca"), @"
     2: error: the argument '--prompt <TEXT>' cannot be used with '--template <NAME>'
 
-    Usage: tallow generate --prompt <TEXT> <--model <DIR>|--run <DIR>|--adapter <DIR>>
+    Usage: tallow generate --prompt <TEXT> <--model <DIR>|--run <DIR>|--adapter <[NAME=]DIR>>
 
     For more information, try '--help'.
     ");

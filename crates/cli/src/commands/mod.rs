@@ -1,6 +1,8 @@
 //! The commands, one a file.
 
+mod answers;
 pub mod bench;
+pub mod combine;
 pub mod data;
 pub mod evaluate;
 pub mod export;

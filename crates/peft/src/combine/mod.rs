@@ -114,7 +114,8 @@ pub fn combine(adapters: &[(f64, &AdapterFile)], by: Combination) -> Result<Comb
         target_modules: targets(adapters, &layers)?,
         ..LoraOptions::default()
     };
-    let base = adapters[0].1.base.clone().unwrap_or_else(|| Path::new("").into());
+    let base = adapters.iter().find_map(|(_, file)| file.base.clone());
+    let base = base.unwrap_or_else(|| Path::new("").into());
     Ok(Combined { options, base, tensors })
 }
 
@@ -147,7 +148,7 @@ impl Combination {
             Self::Linear => each_matrix(parts, layer, &mut |_, values, weights| linear::sum(values, weights)),
             Self::Concatenation => concatenation::pair(parts),
             Self::Svd { .. } => {
-                over_updates(parts, rank, &mut |updates, weights| linear::sum(updates, weights))
+                over_updates(parts, rank, &mut |_, updates, weights| linear::sum(updates, weights))
             }
             Self::Ties { density, rank: cut } => either(parts, layer, cut, &mut |_, values, weights| {
                 let kept = values.iter().map(|value| ties::trimmed(value, density));
@@ -194,7 +195,7 @@ type Merge<'a> = &'a mut dyn FnMut(u32, &[Tensor], &[f64]) -> Result<Tensor>;
 fn either(parts: &[Part], layer: &str, cut: Option<usize>, merge: Merge) -> Result<[Tensor; 2]> {
     match cut {
         None => each_matrix(parts, layer, merge),
-        Some(rank) => over_updates(parts, rank, &mut |updates, weights| merge(2, updates, weights)),
+        Some(rank) => over_updates(parts, rank, merge),
     }
 }
 
@@ -215,14 +216,10 @@ fn each_matrix(parts: &[Part], layer: &str, merge: Merge) -> Result<[Tensor; 2]>
 }
 
 /// Whole updates, cut to a rank.
-fn over_updates(
-    parts: &[Part],
-    rank: usize,
-    merge: &mut dyn FnMut(&[Tensor], &[f64]) -> Result<Tensor>,
-) -> Result<[Tensor; 2]> {
+fn over_updates(parts: &[Part], rank: usize, merge: Merge) -> Result<[Tensor; 2]> {
     let updates = parts.iter().map(Part::update).collect::<Result<Vec<_>>>()?;
     let weights: Vec<f64> = parts.iter().map(|part| part.weight).collect();
-    svd::cut(&merge(&updates, &weights)?, rank)
+    svd::cut(&merge(2, &updates, &weights)?, rank)
 }
 
 /// The rank of the result.

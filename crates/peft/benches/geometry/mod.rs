@@ -1,7 +1,5 @@
 //! Models of FLAN-T5's sizes with random weights, made in a folder that is gone when it is dropped.
 
-use std::path::Path;
-
 use candle_core::{DType, Device, Tensor};
 use serde_json::json;
 use tallow_peft::{Adapted, Initial, LoraOptions, Method, inject};

@@ -55,7 +55,7 @@ mod tests {
     fn a_row_of_the_embedding_is_nearest_to_itself() {
         let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model");
         let mut model = T5::load(&base, &Device::Cpu, DType::F32).unwrap();
-        assert_eq!(neighbours(&model, 384, 3).unwrap(), []);
+        assert!(neighbours(&model, 384, 3).unwrap().is_empty());
         let index = Tensor::new(&[7u32, 300], &Device::Cpu).unwrap();
         let rows = (model.embedding().index_select(&index, 0).unwrap() * 3.0).unwrap();
         model.prompt = Some(Traced::constant(rows));

@@ -70,7 +70,7 @@ fn the_config_names_the_base() {
     assert!(AdapterFile::open(&folder).is_ok());
     let card = std::fs::read_to_string(folder.join("README.md")).unwrap();
     assert!(
-        card.contains("base_model: models/flan-t5-small") && card.contains("Rank 4, alpha 8, on q, v: 3072")
+        card.contains("base_model: models/flan-t5-small") && card.contains("LoRA of rank 4 on q, v: 3072")
     );
 }
 

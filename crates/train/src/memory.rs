@@ -105,15 +105,20 @@ impl Engine {
         dtype: DType,
     ) -> Result<TrainingMemory> {
         let Sketch { mut model, trainable, buffer_len: trained, .. } = sketch(model.clone(), method)?;
-        let mut heaviest = (0.0f64, 1);
+        let (mut heaviest, mut tokens) = ((0.0f64, 1), 0);
         for rows in batches {
+            tokens += rows.iter().map(|(source, target)| source + target).sum::<usize>();
             let shards = if self.is_host(dtype) { shards(self.threads(), rows.len(), trained) } else { 1 };
             let bytes = self.step_bytes(&model, rows, shards, dtype);
             heaviest = if bytes > heaviest.0 { (bytes, shards) } else { heaviest };
         }
         let (activations, shards) = heaviest;
         let frozen = model.weights_mut().into_iter().filter(|weight| !weight.value.is_traced());
-        let weights = frozen.map(|weight| weight.value.value().elem_count()).sum::<usize>();
+        let mut weights = frozen.map(|weight| weight.value.value().elem_count()).sum::<usize>();
+        // A table that is no head as well is read where tokens look it up, and where it is not read it takes nothing.
+        if self.is_host(dtype) && !model.is_tied() && !model.trains_embedding() {
+            weights -= model.config.vocab_size.saturating_sub(tokens) * model.config.d_model;
+        }
         // What does not compute in f32 has a copy of it that does.
         let copy = if dtype == DType::F32 { 0 } else { trained * dtype.size_in_bytes() };
         Ok(TrainingMemory {

@@ -196,7 +196,10 @@ fn of_adapter(arguments: &InspectArguments, folder: &Path) -> Result<Report> {
 fn supposed(arguments: &InspectArguments, base: &T5, methods: &[Method]) -> Result<Report> {
     let InspectArguments { batch_size, source_tokens, target_tokens, .. } = *arguments;
     let engine = Engine::cpu(threads(arguments.threads));
-    let batches = [vec![(source_tokens, target_tokens); batch_size]];
+    let batch = vec![(source_tokens, target_tokens); batch_size];
+    // A run looks up all of the vocabulary in time.
+    let tokens = batch_size * (source_tokens + target_tokens);
+    let batches = vec![batch; base.config.vocab_size.div_ceil(tokens)];
     let rows = format!("{batch_size} rows of {source_tokens} and {target_tokens} tokens");
     let training = methods.iter().map(|method| foresee(&engine, base, method, &batches, rows.clone()));
     let options = GenerationOptions { max_new_tokens: target_tokens, ..Default::default() };

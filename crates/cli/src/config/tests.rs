@@ -55,7 +55,7 @@ fn all_problems_come_together_with_their_lines() {
         try_load(&text, &["method.kind=lora", "method.rnak=3", "nonsense"]).unwrap_err(),
         "c.toml: 8 problems\n  \
          `nonsense`: an override has the form key=value\n  \
-         `method.rnak=3`: is not a known key; did you mean `rank`?\n  \
+         `method.rnak=3`: is not a known key of kind = \"lora\"; did you mean `rank`?\n  \
          c.toml:7: training.steps: neither steps nor epochs is given\n  \
          c.toml:8: training.stepps: is not a known key; did you mean `steps`?\n  \
          c.toml:9: training.learning_rate: invalid type: string \"high\", expected a number\n  \

@@ -394,7 +394,7 @@ pub struct InspectArguments {
     /// An adapter's base [default: the one that its config names]
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Of a model: how it would be trained, 'kind = "dora", rank = 4', or a config file whose [method] it is; several may be given
+    /// Of a model: how it would be trained, 'kind = "dora", rank = 4', or a config file for its method; several may be given
     #[arg(long = "method", value_name = "TOML")]
     pub methods: Vec<String>,
     /// Of a model or an adapter: rows to a batch
@@ -460,7 +460,7 @@ pub struct BenchArguments {
     /// Train every weight instead
     #[arg(long, conflicts_with = "adapter")]
     pub full: bool,
-    /// Train by any method instead: as in a config, 'kind = "dora", rank = 4', or a config file whose [method] it is
+    /// Train by any method instead: as in a config, 'kind = "dora", rank = 4', or a config file for its method
     #[arg(long, value_name = "TOML", conflicts_with_all = ["adapter", "full", "rank", "alpha", "targets", "generate"])]
     pub method: Option<String>,
     /// What backward computes again, to need less memory: none or layer

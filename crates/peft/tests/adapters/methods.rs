@@ -1,6 +1,6 @@
 //! The invariants of every method, through both kinds of kernels for the CPU.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -125,7 +125,7 @@ fn cases_of_untied() -> Vec<Case> {
 }
 
 /// Each golden checkpoint, and the cases for it.
-fn each(check: impl Fn(&str, &PathBuf, &Case)) {
+fn each(check: impl Fn(&str, &Path, &Case)) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
     for (name, cases) in [("tiny-gated", cases_of_untied()), ("tiny-tied", cases())] {
         let base = root.join(name).join("model");
@@ -135,11 +135,11 @@ fn each(check: impl Fn(&str, &PathBuf, &Case)) {
     }
 }
 
-fn load(base: &PathBuf) -> T5 {
+fn load(base: &Path) -> T5 {
     T5::load(base, &Device::Cpu, DType::F32).unwrap()
 }
 
-fn hook(base: &PathBuf, method: &Method) -> Adapted {
+fn hook(base: &Path, method: &Method) -> Adapted {
     inject(load(base), method, Initial::Seed(3), DType::F32).unwrap()
 }
 

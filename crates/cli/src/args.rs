@@ -65,7 +65,7 @@ pub enum Command {
     /// Generate for held-out rows and print ROUGE
     Evaluate(EvaluateArguments),
     /// Write text for prompts, with or without an adapter
-    Generate(GenerateArguments),
+    Generate(Box<GenerateArguments>),
     /// Merge an adapter into its base: a Hugging Face folder
     Export(ExportArguments),
     /// Make one LoRA adapter of several, by weights

@@ -38,7 +38,9 @@ fn mixed(criterion: &mut Criterion) {
     let (_folder, base) = model(&SMALL);
     let adapted: Vec<T5> = (0..ROWS).map(|seed| lora(&base, seed as u64).model).collect();
     let mut mix = Mix::new(&base);
-    adapted.iter().for_each(|adapted| drop(mix.add(adapted).expect("LoRA can be mixed")));
+    for adapted in &adapted {
+        mix.add(adapted).expect("LoRA can be mixed");
+    }
     let of = |number: fn(usize) -> usize| mix.model(&(0..ROWS).map(|row| Some(number(row))).collect());
     let models = [
         ("base", base.clone()),

@@ -26,7 +26,7 @@ enum Answering {
     /// By this number in the mix.
     Mixed(usize),
     /// In batches of its own, since it changes what all rows of a batch share.
-    Apart(T5),
+    Apart(Box<T5>),
 }
 
 /// Several adapters on one base.
@@ -50,7 +50,7 @@ impl Panel {
                 Ok(number) => Answering::Mixed(number),
                 Err(error @ tallow_peft::Error::NotMixable { .. }) => {
                     progress::detail(|| format!("{}: {error}", folder.display()));
-                    Answering::Apart(adapted)
+                    Answering::Apart(Box::new(adapted))
                 }
                 Err(error) => return Err(error.into()),
             });
@@ -103,7 +103,7 @@ impl Panel {
     fn passes(&self, options: &GenerationOptions) -> Vec<(Vec<Option<usize>>, Option<&T5>)> {
         let numbers = || (0..self.adapters.len()).map(Some).chain([None]);
         let apart = self.adapters.iter().enumerate().filter_map(|(i, adapter)| match adapter {
-            Answering::Apart(model) => Some((vec![Some(i)], Some(model))),
+            Answering::Apart(model) => Some((vec![Some(i)], Some(&**model))),
             Answering::Mixed(_) => None,
         });
         let mixed: Vec<Option<usize>> =

@@ -56,16 +56,28 @@ impl Adapter for Ia3Adapter {
     }
 }
 
+/// A layer that is adapted.
+struct Layer {
+    name: String,
+    output: usize,
+    input: usize,
+    before: bool,
+}
+
 impl Ia3Options {
-    /// Each adapted layer's name, its sizes (out, in), and whether it is scaled before.
-    fn layers(&self, model: &T5) -> Result<Vec<(String, (usize, usize), bool)>> {
+    /// The layers that are adapted, in the model's order.
+    fn layers(&self, model: &T5) -> Result<Vec<Layer>> {
         let mut model = model.clone();
         let linears: Vec<&Linear> = model.linears_mut().into_iter().map(|linear| &*linear).collect();
         let names = || linears.iter().map(|linear| linear.name());
         let selected = self.target_modules.select(names())?;
         let before = self.feedforward_modules.matching(names())?;
         let layers = linears.iter().zip(selected).zip(before).filter(|((_, selected), _)| *selected);
-        Ok(layers.map(|((linear, _), before)| (linear.name().to_owned(), linear.shape(), before)).collect())
+        let layer = |((linear, _), before): ((&&Linear, _), _)| {
+            let (output, input) = linear.shape();
+            Layer { name: linear.name().to_owned(), output, input, before }
+        };
+        Ok(layers.map(layer).collect())
     }
 
     pub(crate) fn read(config: &ConfigFile) -> Result<Self> {
@@ -94,8 +106,8 @@ impl Kind for Ia3Options {
     fn draft(&self, model: &T5, _fresh: bool) -> Result<Draft> {
         let layers = self.layers(model)?;
         let (mut tensors, mut places) = (Vec::new(), Vec::new());
-        for (layer, (output, input), before) in &layers {
-            let name = prefixed(&format!("{layer}.ia3_l"));
+        for Layer { name, output, input, before } in &layers {
+            let name = prefixed(&format!("{name}.ia3_l"));
             let (shape, stored) =
                 if *before { (*input, vec![1, *input]) } else { (*output, vec![*output, 1]) };
             tensors.push(Trained::new(&name, [shape], Start::Ones));
@@ -106,9 +118,9 @@ impl Kind for Ia3Options {
             layout: Box::new(Plain(places)),
             hook: Box::new(move |model, traced| {
                 let mut linears = model.linears_mut();
-                for ((layer, _, before), factors) in layers.into_iter().zip(traced) {
-                    let adapter = Ia3Adapter { factors: factors.clone(), before };
-                    let linear = linears.iter_mut().find(|linear| linear.name() == layer);
+                for (layer, factors) in layers.into_iter().zip(traced) {
+                    let adapter = Ia3Adapter { factors: factors.clone(), before: layer.before };
+                    let linear = linears.iter_mut().find(|linear| linear.name() == layer.name);
                     linear.expect("the layer was found before").adapter = Some(Arc::new(adapter));
                 }
                 Ok(())

@@ -142,7 +142,7 @@ pub(crate) fn number_in(layer: &str, pattern: &str) -> Option<usize> {
         // The last part of a name is the layer, not its number.
         i + 2 < parts.len() && (pattern.is_empty() || pair[0] == pattern)
     });
-    numbers.filter_map(|(_, pair)| pair[1].parse().ok()).last()
+    numbers.filter_map(|(_, pair)| pair[1].parse().ok()).next_back()
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ KINDS = {
     'rank_pattern={"SelfAttention.q"=2}, alpha_pattern={v=3.5}, modules_to_save=["final_layer_norm"]}',
     "lora-head": "{" + LORA + ', target_modules=["q", "lm_head"]}',
     "lora-embeddings": "{" + LORA + ', target_modules=["embed_tokens"]}',
+    "lora-tokens": "{" + LORA + ", trainable_token_indices=[5, 7]}",
     "rslora": "{" + LORA + ", use_rslora=true}",
     "pissa": "{" + LORA + ', init_lora_weights="pissa"}',
     "olora": "{" + LORA + ', init_lora_weights="olora", use_rslora=true}',

@@ -59,6 +59,12 @@ pub enum Error {
         /// Its name.
         module: String,
     },
+    /// Two tensors that stand for one, and differ.
+    #[error("{} and {} differ, which here are rows of one table", names[0], names[1])]
+    Apart {
+        /// Their names.
+        names: [String; 2],
+    },
     /// A pattern that matches no weight.
     #[error(
         "`{pattern}` matches no weight of the model; names are as encoder.block.0.layer.0.layer_norm.weight"

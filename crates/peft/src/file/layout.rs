@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A tensor's name and shape in a file.
 pub(crate) type Stored = (String, Vec<usize>);
@@ -24,7 +24,7 @@ pub(crate) trait Layout: Send + Sync {
     }
 }
 
-/// One tensor of the file for each trained one.
+/// Each trained tensor has a tensor of the file, or copies there.
 pub(crate) struct Plain(pub Vec<Place>);
 
 /// A trained tensor's place in a file.
@@ -43,6 +43,22 @@ pub(crate) enum Form {
     Shaped(Vec<usize>),
     /// Transposed.
     Transposed,
+    /// As it is trained, under each of these names.
+    Copies(Vec<String>),
+}
+
+impl Place {
+    fn stored(&self) -> Vec<Stored> {
+        let shape = match &self.form {
+            Form::Same => self.shape.clone(),
+            Form::Shaped(shape) => shape.clone(),
+            Form::Transposed => self.shape.iter().rev().copied().collect(),
+            Form::Copies(names) => {
+                return names.iter().map(|name| (name.clone(), self.shape.clone())).collect();
+            }
+        };
+        vec![(self.name.clone(), shape)]
+    }
 }
 
 impl Plain {
@@ -59,33 +75,41 @@ impl Plain {
 
 impl Layout for Plain {
     fn stored(&self) -> Vec<Stored> {
-        let stored = |place: &Place| {
-            let shape = match &place.form {
-                Form::Same => place.shape.clone(),
-                Form::Shaped(shape) => shape.clone(),
-                Form::Transposed => place.shape.iter().rev().copied().collect(),
-            };
-            (place.name.clone(), shape)
-        };
-        self.0.iter().map(stored).collect()
+        self.0.iter().flat_map(Place::stored).collect()
     }
 
     fn trained(&self, stored: Vec<Tensor>) -> Result<Vec<Tensor>> {
-        let trained = |(place, tensor): (&Place, Tensor)| match place.form {
-            Form::Same => Ok(tensor),
-            Form::Shaped(_) => Ok(tensor.reshape(place.shape.as_slice())?),
-            Form::Transposed => Ok(tensor.t()?.contiguous()?),
-        };
-        self.0.iter().zip(stored).map(trained).collect()
+        let mut stored = stored.into_iter();
+        let mut next = || stored.next().expect("the file's tensors are those of the layout");
+        let trained = self.0.iter().map(|place| match &place.form {
+            Form::Same => Ok(next()),
+            Form::Shaped(_) => Ok(next().reshape(place.shape.as_slice())?),
+            Form::Transposed => Ok(next().t()?.contiguous()?),
+            Form::Copies(names) => {
+                let first = next();
+                for name in &names[1..] {
+                    let apart = (&first - next())?.abs()?.sum_all()?.to_scalar::<f32>()?;
+                    if apart != 0.0 {
+                        return Err(Error::Apart { names: [names[0].clone(), name.clone()] });
+                    }
+                }
+                Ok(first)
+            }
+        });
+        trained.collect()
     }
 
     fn written(&self, trained: Vec<Tensor>) -> Result<Vec<Tensor>> {
-        let written = |(place, tensor): (&Place, Tensor)| match &place.form {
-            Form::Same => Ok(tensor),
-            Form::Shaped(shape) => Ok(tensor.reshape(shape.as_slice())?),
-            Form::Transposed => Ok(tensor.t()?.contiguous()?),
-        };
-        self.0.iter().zip(trained).map(written).collect()
+        let mut written = Vec::with_capacity(trained.len());
+        for (place, tensor) in self.0.iter().zip(trained) {
+            match &place.form {
+                Form::Same => written.push(tensor),
+                Form::Shaped(shape) => written.push(tensor.reshape(shape.as_slice())?),
+                Form::Transposed => written.push(tensor.t()?.contiguous()?),
+                Form::Copies(names) => written.extend(names.iter().map(|_| tensor.clone())),
+            }
+        }
+        Ok(written)
     }
 
     fn is_beside(&self, name: &str) -> bool {

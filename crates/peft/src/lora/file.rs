@@ -69,11 +69,16 @@ pub(crate) fn read(config: &ConfigFile) -> Result<Method> {
         _ => config.text("layers_pattern").unwrap_or_default(),
     };
     let tokens = match config.get("trainable_token_indices") {
-        // By the names of embeddings.
-        Some(Value::Object(map)) if map.len() == 1 && map.contains_key("shared") => {
-            config.parse("trainable_token_indices", &map["shared"], "lists of tokens")?
+        Some(Value::Object(map)) if map.len() == 1 && map.contains_key("embed_tokens") => {
+            config.parse("trainable_token_indices", &map["embed_tokens"], "lists of tokens")?
         }
-        _ => config.parsed("trainable_token_indices", "a list of tokens of `shared`")?.unwrap_or_default(),
+        Some(Value::Array(tokens)) if tokens.is_empty() => Vec::new(),
+        None => Vec::new(),
+        Some(_) => {
+            let what = "trainable_token_indices are not those of `embed_tokens` alone: peft ties rows of `shared` to the \
+                        head's, also where the head is its own; train {\"embed_tokens\": [...]}";
+            return Err(config.fail(what.to_owned()));
+        }
     };
     let options = LoraOptions {
         rank: rank as usize,
@@ -155,8 +160,10 @@ pub(crate) fn config(options: &LoraOptions, use_dora: bool) -> Map<String, Value
         "rank_pattern": rank_pattern,
         "target_modules": options.target_modules,
         "target_parameters": null,
-        "trainable_token_indices":
-            or_null(options.trainable_token_indices.is_empty(), json!(options.trainable_token_indices)),
+        "trainable_token_indices": or_null(
+            options.trainable_token_indices.is_empty(),
+            json!({ "embed_tokens": options.trainable_token_indices }),
+        ),
         "use_bdlora": null,
         "use_dora": use_dora,
         "use_qalora": false,

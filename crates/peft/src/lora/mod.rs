@@ -105,11 +105,16 @@ impl LoraOptions {
             }
         }
         let saved = saved(&self.modules_to_save, model)?;
-        let rows = self.token_rows(model)?;
-        for trained in
-            saved.iter().map(|(_, weight)| crate::full::trained(prefixed(weight.name()), weight)).chain(rows)
-        {
-            places.push(Place { name: trained.name.clone(), shape: trained.shape.clone(), form: Form::Same });
+        let whole = saved.iter().map(|(_, weight)| crate::full::trained(prefixed(weight.name()), weight));
+        let whole = whole.map(|trained| (trained, Form::Same));
+        // peft has rows of a table for each stack, and would tie those of `shared` to the head's.
+        let copies = model
+            .clone()
+            .embeddings_mut()
+            .map(|place| prefixed(&format!("{}.token_adapter.trainable_tokens_delta", place.name)));
+        let rows = self.token_rows(model)?.map(|trained| (trained, Form::Copies(copies.to_vec())));
+        for (trained, form) in whole.chain(rows) {
+            places.push(Place { name: trained.name.clone(), shape: trained.shape.clone(), form });
             tensors.push(trained);
         }
         let hooked = taken.clone();

@@ -138,6 +138,11 @@ fn values_that_are_no_settings_are_refused() {
         (json!({ "target_modules": null }), "there is no target_modules"),
         (json!({ "target_modules": 3 }), "target_modules is neither a list of names nor a pattern"),
         (json!({ "peft_type": null }), "there is no peft_type"),
+        (
+            json!({ "trainable_token_indices": [5, 7] }),
+            "trainable_token_indices are not those of `embed_tokens` alone: peft ties rows of `shared` to the head's, also \
+             where the head is its own; train {\"embed_tokens\": [...]}",
+        ),
     ] {
         assert_eq!(refused(changes), wanted);
     }
@@ -187,4 +192,21 @@ fn options_come_back_from_the_file() {
         let moments = loaded.parameters.state().narrow(0, loaded.parameters.buffer_len(), 1).unwrap();
         assert_eq!(moments.to_vec1::<f32>().unwrap(), [0.0], "a loaded adapter has no moments");
     }
+}
+
+#[test]
+fn rows_of_tokens_are_those_of_both_stacks() {
+    let parent = tempfile::tempdir().unwrap();
+    let options = LoraOptions { trainable_token_indices: vec![7, 39], ..options() };
+    moved(lora(&options, 1)).save(&parent.path().join("adapter"), &base(), None).unwrap();
+    assert_eq!(load(parent.path()).unwrap().method, Method::Lora(options));
+    let path = parent.path().join("adapter/adapter_model.safetensors");
+    let mut tensors: HashMap<String, Tensor> = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    let [encoder, decoder] = ["encoder", "decoder"]
+        .map(|stack| format!("base_model.model.{stack}.embed_tokens.token_adapter.trainable_tokens_delta"));
+    assert_eq!(tensors[&encoder].to_vec2::<f32>().unwrap(), tensors[&decoder].to_vec2::<f32>().unwrap());
+    tensors.insert(decoder.clone(), (&tensors[&encoder] * 2.0).unwrap());
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    let found = message(load(parent.path()));
+    assert_eq!(found, format!("{encoder} and {decoder} differ, which here are rows of one table"));
 }

@@ -388,8 +388,8 @@ fn what_a_model_cannot_do_is_refused() {
     assert_eq!(
         found,
         [
-            "tokens: the embedding is the head too, whose rows would change with it",
-            "tokens: 384 is past the vocabulary of 384",
+            "trainable_token_indices: the embedding is the head too, whose rows would change with it",
+            "trainable_token_indices: 384 is past the vocabulary of 384",
             "modules_to_save has nothing, which no weight's name ends in",
             "of the layers that target_modules q, v match, exclude_modules and layers leave none",
             "encoder.block.0.layer.0.SelfAttention.q cannot be started from its weight at rank 64, of which it has fewer: \

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use tallow_ops::{Composed, Cpu, Kernels, Tape};
+use tallow_ops::{Composed, Cpu, Dest, DropoutKernel, Kernels, Randomness, Segments, Tape, Traced};
 use tallow_peft::{
     Adapted, AfterSublayer, BottleneckOptions, DoraOptions, FullOptions, Ia3Options, Initial, LoraOptions,
     LoraStart, Method, PrefixAttention, PrefixOptions, PromptOptions, PromptStart, Reads, SelectiveOptions,
     TargetModules, inject,
 };
-use tallow_t5::T5;
+use tallow_t5::{Stream, T5};
 
 use crate::support::{batch, message, moved, options};
 
@@ -398,4 +398,52 @@ fn what_a_model_cannot_do_is_refused() {
             "`bias$` matches no weight of the model; names are as encoder.block.0.layer.0.layer_norm.weight",
         ]
     );
+}
+
+#[test]
+fn doras_form_for_dropout_is_its_plain_one_where_nothing_drops() {
+    let base = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model");
+    let found = [0.0, 1e-9].map(|dropout| {
+        let adapted = moved(hook(&base, &Method::Dora(DoraOptions(LoraOptions { dropout, ..options() }))));
+        let tape = Tape::with_dropout(Arc::new(Cpu), Randomness::new(1, 1, 0));
+        let loss = adapted.model.loss(&tape, &batch(), 0.0).unwrap();
+        let value = loss.value().to_scalar::<f32>().unwrap();
+        let buffer = adapted.parameters.gradients().unwrap();
+        tape.backward(loss, Tensor::new(1f32, &Device::Cpu).unwrap(), &buffer).unwrap();
+        (value, buffer)
+    });
+    let [plain, dropped] = &found;
+    assert!((plain.0 / dropped.0 - 1.0).abs() < 1e-5, "{} {}", plain.0, dropped.0);
+    assert!(distance(&dropped.1, &plain.1) < 1e-3);
+}
+
+/// y = W x + (m / n - 1) W d + (m / n) s B A d, d = drop(x), as peft computes DoRA in training, for a layer by itself.
+#[test]
+fn dora_drops_what_peft_drops() {
+    let base = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model");
+    let mut adapted =
+        moved(hook(&base, &Method::Dora(DoraOptions(LoraOptions { dropout: 0.4, ..options() }))));
+    let tensors: std::collections::HashMap<String, Tensor> = adapted.tensors().unwrap().into_iter().collect();
+    let mut linears = adapted.model.linears_mut();
+    let linear = linears.iter_mut().find(|linear| linear.adapter.is_some()).unwrap();
+    let part = |end: &str| tensors[&format!("base_model.model.{}.{end}", linear.name())].clone();
+    let (a, b, m) = (part("lora_A.weight"), part("lora_B.weight"), part("lora_magnitude_vector"));
+    let w = linear.weight.value.value().clone();
+    let x: Vec<f32> = (0..7 * 32).map(|i| (i as f32 * 0.37).sin()).collect();
+    let x = Tensor::from_vec(x, (7, 32), &Device::Cpu).unwrap();
+    let randomness = Randomness::new(5, 2, 0);
+    let d = Cpu.dropout(Dest::New, &x, randomness.mask(0, 0.4)).unwrap();
+    let scale = options().scale();
+    let update = (b.matmul(&a).unwrap() * scale).unwrap();
+    let n = (&w + &update).unwrap().sqr().unwrap().sum(1).unwrap().sqrt().unwrap();
+    let ratio = (m / n).unwrap();
+    let product = |x: &Tensor, weight: &Tensor| x.matmul(&weight.t().unwrap()).unwrap();
+    let left = product(&d, &w).broadcast_mul(&(&ratio - 1.0).unwrap()).unwrap();
+    let low = product(&d, &update).broadcast_mul(&ratio).unwrap();
+    let wanted = ((product(&x, &w) + left).unwrap() + low).unwrap();
+    let tape = Tape::with_dropout(Arc::new(Cpu), randomness);
+    let at = Stream::from(&Arc::new(Segments::packed([7])));
+    let adapter = linear.adapter.clone().unwrap();
+    let found = adapter.forward(&tape, &Traced::constant(x), &Traced::constant(w), &at).unwrap();
+    assert!(distance(found.value(), &wanted) < 1e-5, "{}", distance(found.value(), &wanted));
 }

@@ -150,8 +150,8 @@ impl BottleneckOptions {
 impl Kind for BottleneckOptions {
     fn problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
-        if !(self.reduction_factor > 0.0 && self.reduction_factor.is_finite()) {
-            problems.push(("reduction_factor", "must be a positive number".to_owned()));
+        if !(self.reduction_factor >= 1.0 / 64.0 && self.reduction_factor.is_finite()) {
+            problems.push(("reduction_factor", "must be a number from 1/64".to_owned()));
         }
         if self.after.is_empty() {
             let what = "is empty: name at least one of attention, cross_attention, feed_forward";

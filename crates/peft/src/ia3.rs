@@ -105,6 +105,27 @@ impl Ia3Options {
         Ok(layers.collect())
     }
 
+    /// peft wants the one list to be a part of the other: where it is not, both name whole layers.
+    fn as_peft_allows(&self, model: &T5) -> Self {
+        let (TargetModules::Suffixes(targets), TargetModules::Suffixes(before)) =
+            (&self.target_modules, &self.feedforward_modules)
+        else {
+            return self.clone();
+        };
+        if before.iter().all(|name| targets.contains(name)) {
+            return self.clone();
+        }
+        // The method is hooked to the model, so that its targets are there.
+        let layers = self.layers(model).unwrap_or_default();
+        let scaled = layers.iter().filter(|scaled| scaled.before).map(|scaled| scaled.layer.clone());
+        Self {
+            feedforward_modules: TargetModules::Suffixes(scaled.collect()),
+            target_modules: TargetModules::Suffixes(
+                layers.iter().map(|scaled| scaled.layer.clone()).collect(),
+            ),
+        }
+    }
+
     pub(crate) fn read(config: &ConfigFile) -> Result<Self> {
         let feedforward_modules = config.targets("feedforward_modules")?;
         Ok(Self {
@@ -153,15 +174,16 @@ impl Kind for Ia3Options {
         })
     }
 
-    fn config(&self, _model: &T5) -> Map<String, Value> {
+    fn config(&self, model: &T5) -> Map<String, Value> {
+        let Self { target_modules, feedforward_modules } = self.as_peft_allows(model);
         crate::file::map(json!({
             "exclude_modules": null,
             "fan_in_fan_out": false,
-            "feedforward_modules": self.feedforward_modules,
+            "feedforward_modules": feedforward_modules,
             "init_ia3_weights": true,
             "modules_to_save": null,
             "peft_type": "IA3",
-            "target_modules": self.target_modules,
+            "target_modules": target_modules,
         }))
     }
 }

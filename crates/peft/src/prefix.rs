@@ -201,6 +201,8 @@ impl Kind for PrefixOptions {
     }
 
     fn config(&self, model: &T5) -> Map<String, Value> {
+        // What peft would pass over in silence has a kind of its own.
+        let of_peft = self.attentions == Self::default().attentions;
         let mut config = map(json!({
             "encoder_hidden_size": model.config.d_model,
             "init_weights": null,
@@ -209,12 +211,12 @@ impl Kind for PrefixOptions {
             "num_layers": model.config.num_decoder_layers,
             "num_transformer_submodules": 2,
             "num_virtual_tokens": self.num_virtual_tokens,
-            "peft_type": "PREFIX_TUNING",
+            "peft_type": if of_peft { "PREFIX_TUNING" } else { "TALLOW_PREFIX" },
             "prefix_projection": false,
             // peft reshapes (N, layers 2 token_dim).
             "token_dim": model.config.inner(),
         }));
-        if self.attentions != Self::default().attentions {
+        if !of_peft {
             config.insert("attentions".to_owned(), json!(self.kinds().collect::<Vec<_>>()));
         }
         config

@@ -11,6 +11,8 @@ pub(crate) enum Python {
     Adapters,
     /// By hand, weights by their names.
     Weights,
+    /// Not at all.
+    Nothing,
 }
 
 pub(super) fn card(method: &Method, python: &Python, base: &BaseName, trainable: usize) -> String {
@@ -20,6 +22,7 @@ pub(super) fn card(method: &Method, python: &Python, base: &BaseName, trainable:
         Python::Peft => ("peft", kind_of(method)),
         Python::Adapters => ("adapter-transformers", "adapter-transformers"),
         Python::Weights => ("transformers", kind_of(method)),
+        Python::Nothing => ("tallow", kind_of(method)),
     };
     let load = format!("base = AutoModelForSeq2SeqLM.from_pretrained(\"{base}\"{at})\n");
     let python = match python {
@@ -36,6 +39,7 @@ pub(super) fn card(method: &Method, python: &Python, base: &BaseName, trainable:
              # Parameters of the base by their names; biases are not part of T5 and are left out.\n\
              base.load_state_dict(load_file(\"path/to/this/folder/adapter_model.safetensors\"), strict=False)\n"
         ),
+        Python::Nothing => "# Python's peft has prefixes in the decoder's self-attention alone.\n".to_owned(),
     };
     format!(
         "---\nbase_model: {base}\nlibrary_name: {library}\npipeline_tag: text2text-generation\ntags:\n- {tag}\n---\n\n\

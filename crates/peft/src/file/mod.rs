@@ -96,7 +96,7 @@ impl AdapterFile {
                 Method::Ia3(Ia3Options::read(config)?)
             }
             "PROMPT_TUNING" => Method::Prompt(PromptOptions::read(config)?),
-            "PREFIX_TUNING" => Method::Prefix(PrefixOptions::read(config)?),
+            "PREFIX_TUNING" | "TALLOW_PREFIX" => Method::Prefix(PrefixOptions::read(config)?),
             "LN_TUNING" => Method::Selective(SelectiveOptions::read_norms(config)?),
             "TALLOW_SELECTIVE" => Method::Selective(SelectiveOptions::read(config)?),
             _ => {
@@ -227,6 +227,7 @@ pub(crate) fn put(
 ) -> Result<()> {
     let (config, weights, python) = match own.get("peft_type").and_then(Value::as_str) {
         Some("TALLOW_SELECTIVE") => (pefts(own, base), WEIGHTS, Python::Weights),
+        Some("TALLOW_PREFIX") => (pefts(own, base), WEIGHTS, Python::Nothing),
         Some(_) => (pefts(own, base), WEIGHTS, Python::Peft),
         None => {
             let mut config = own;

@@ -17,9 +17,9 @@ pub(super) fn saved(modules: &[String], model: &T5) -> Result<Vec<(String, Weigh
     for weight in model.weights_mut() {
         let module = weight.name().strip_suffix(".weight").unwrap_or(weight.name());
         // As peft: the module's name, or what it ends in.
-        let named = modules.iter().find(|named| module.ends_with(named.as_str()));
-        if let Some(named) = named {
-            unknown.retain(|other| *other != named);
+        let is_named = |named: &&String| module.ends_with(named.as_str());
+        if modules.iter().any(|named| is_named(&named)) {
+            unknown.retain(|named| !is_named(named));
             found.push((weight.name().to_owned(), weight.clone()));
         }
     }

@@ -62,9 +62,13 @@ impl LoraOptions {
             self.layers.is_empty()
                 || number_in(name, &self.layers_pattern).is_some_and(|number| self.layers.contains(&number))
         };
+        // What is trained as a whole is not adapted, as in peft.
+        let is_saved = |name: &str| {
+            self.modules_to_save.iter().any(|module| format!(".{name}.").contains(&format!(".{module}.")))
+        };
         let mut targets = Vec::new();
         for ((name, (output, input), place), (selected, excluded)) in places.into_iter().zip(selected) {
-            if selected && !excluded && in_layers(&name) {
+            if selected && !excluded && in_layers(&name) && !is_saved(&name) {
                 let (rank, scale) = self.rank_and_scale(&name)?;
                 targets.push(Target { name, output, input, rank, scale, place });
             }

@@ -447,3 +447,41 @@ fn dora_drops_what_peft_drops() {
     let found = adapter.forward(&tape, &Traced::constant(x), &Traced::constant(w), &at).unwrap();
     assert!(distance(found.value(), &wanted) < 1e-5, "{}", distance(found.value(), &wanted));
 }
+
+#[test]
+fn what_is_trained_as_a_whole_is_not_adapted() {
+    let base = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model");
+    let names = |modules: &[&str]| -> Vec<String> {
+        let options = LoraOptions {
+            target_modules: TargetModules::Pattern("all-linear".into()),
+            modules_to_save: modules.iter().map(|&module| module.to_owned()).collect(),
+            ..options()
+        };
+        let adapted = hook(&base, &lora(options));
+        adapted.parameters.entries().iter().map(|entry| entry.name.clone()).collect()
+    };
+    // A name that another one ends in has its modules too.
+    let found = names(&["o", "wo"]);
+    assert!(!found.iter().any(|name| name.contains(".o.lora_") || name.contains(".wo.lora_")));
+    assert_eq!(found.iter().filter(|name| name.ends_with("DenseReluDense.wo.weight")).count(), 4);
+    assert!(!names(&["SelfAttention.q"]).iter().any(|name| name.contains("SelfAttention.q.lora_")));
+}
+
+#[test]
+fn peft_is_given_what_it_takes() {
+    let base = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model");
+    let written = |method: Method| -> serde_json::Value {
+        let folder = tempfile::tempdir().unwrap();
+        hook(&base, &method).save(&folder.path().join("adapter"), &base, None).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("adapter/adapter_config.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    // feedforward_modules have to be among target_modules there.
+    let ia3 = written(Method::Ia3(Ia3Options { target_modules: suffixes(["k"]), ..Default::default() }));
+    assert_eq!(ia3["feedforward_modules"], serde_json::json!([]));
+    assert_eq!(ia3["target_modules"].as_array().unwrap().len(), 6);
+    let attentions = vec![PrefixAttention::Decoder, PrefixAttention::Cross];
+    let prefix = written(Method::Prefix(PrefixOptions { attentions, ..Default::default() }));
+    assert_eq!(prefix["peft_type"], "TALLOW_PREFIX");
+    assert_eq!(written(Method::Prefix(PrefixOptions::default()))["peft_type"], "PREFIX_TUNING");
+}

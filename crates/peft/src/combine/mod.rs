@@ -9,7 +9,7 @@ mod linear;
 mod svd;
 mod ties;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use candle_core::Tensor;
@@ -305,12 +305,17 @@ fn check(adapters: &[(f64, &AdapterFile)], by: Combination) -> Result<()> {
     if let Some(density) = by.density().filter(|density| !(*density > 0.0 && *density <= 1.0)) {
         return fail(format!("the density is {density}, not in (0, 1]"));
     }
-    let named: BTreeMap<&str, ()> =
-        adapters.iter().filter_map(|(_, file)| Some((file.base.as_ref()?.name.as_str(), ()))).collect();
+    let called = |base: &BaseName| match &base.revision {
+        Some(revision) => format!("{} at {revision}", base.name),
+        None => base.name.clone(),
+    };
+    let named: BTreeSet<String> =
+        adapters.iter().filter_map(|(_, file)| file.base.as_ref().map(called)).collect();
     if named.len() > 1 {
-        let names: Vec<&str> = named.into_keys().collect();
+        let names: Vec<String> = named.into_iter().collect();
         return fail(format!(
-            "they name the bases {}: if these are one model, set base_model_name_or_path alike in each adapter_config.json",
+            "they name the bases {}: if these are one model, set base_model_name_or_path and revision alike in each \
+             adapter_config.json",
             names.join(", ")
         ));
     }

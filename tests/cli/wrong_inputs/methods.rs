@@ -66,7 +66,7 @@ fn values_that_a_kind_cannot_have() {
     assert_snapshot!(problems("kind='bottleneck',reduction_factor=0,after=['attn'],reads='strem'"), @"
       method.after: `attn` is not known; known are attention, cross_attention, feed_forward
       method.reads: `strem` is not known; did you mean `stream`? Known are stream, output
-      method.reduction_factor: must be a positive number
+      method.reduction_factor: must be a number from 1/64
     ");
     assert_snapshot!(problems("kind='selective'"), @"  method.weights: give weights, last_blocks or biases: nothing is trained");
     assert_snapshot!(problems("kind='selective',weights=['(']"), @"  method.weights: `(` is not a regular expression: unclosed group");

@@ -9,7 +9,7 @@ use tallow_ops::{
 use tallow_t5::{Adapter, AroundProduct, Keeps, Stream, T5};
 
 use crate::file::{Form, Place, Plain, prefixed};
-use crate::kind::{Draft, Kind, Start, Trained};
+use crate::kind::{Draft, Kind, Start, Trained, linear_named};
 use crate::lora::{self, Drafted, LoraAdapter};
 use crate::{Error, LoraOptions, Result};
 
@@ -152,13 +152,11 @@ impl Kind for DoraOptions {
         let hook = move |model: &mut T5, traced: &[Traced]| {
             lora(model, &traced[..others])?;
             let scales = targets.iter().map(|target| target.scale);
-            let mut linears = model.linears_mut();
             for (i, ((layer, squares), scale)) in magnitudes.into_iter().zip(scales).enumerate() {
                 let [a, b] = [&traced[2 * i], &traced[2 * i + 1]].map(Traced::clone);
                 let lora = LoraAdapter { a, b, scale, dropout };
                 let adapter = DoraAdapter { lora, magnitude: traced[others + i].clone(), squares };
-                let linear = linears.iter_mut().find(|linear| linear.name() == layer);
-                linear.expect("the layer was found before").adapter = Some(Arc::new(adapter));
+                linear_named(model, &layer).adapter = Some(Arc::new(adapter));
             }
             Ok(())
         };

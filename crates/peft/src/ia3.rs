@@ -7,7 +7,7 @@ use tallow_ops::{Dest, Kernels, Tape, Traced, linear, mul_vector};
 use tallow_t5::{Adapter, AroundProduct, Keeps, Linear, Stream, T5};
 
 use crate::file::{ConfigFile, Form, Place, Plain, prefixed};
-use crate::kind::{Draft, Kind, Start, Trained};
+use crate::kind::{Draft, Kind, Start, Trained, linear_named};
 use crate::{Result, TargetModules};
 
 /// IA3's settings, by peft's names.
@@ -163,11 +163,9 @@ impl Kind for Ia3Options {
             tensors,
             layout: Box::new(Plain(places)),
             hook: Box::new(move |model, traced| {
-                let mut linears = model.linears_mut();
                 for (Scaled { layer, before, .. }, factors) in layers.into_iter().zip(traced) {
                     let adapter = Ia3Adapter { factors: factors.clone(), before };
-                    let linear = linears.iter_mut().find(|linear| linear.name() == layer);
-                    linear.expect("the layer was found before").adapter = Some(Arc::new(adapter));
+                    linear_named(model, &layer).adapter = Some(Arc::new(adapter));
                 }
                 Ok(())
             }),

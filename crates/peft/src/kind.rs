@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Map, Value};
 use tallow_ops::{ParameterSpec, Randomness, Traced};
-use tallow_t5::T5;
+use tallow_t5::{Linear, T5, Weight};
 
 use crate::file::Layout;
 use crate::{Initial, Result};
@@ -112,6 +112,18 @@ impl Trained {
             Start::Values(values) => Ok(values.clone()),
         }
     }
+}
+
+/// The linear layer that a draft has found by its name.
+pub(crate) fn linear_named<'a>(model: &'a mut T5, name: &str) -> &'a mut Linear {
+    let linear = model.linears_mut().into_iter().find(|linear| linear.name() == name);
+    linear.expect("the layer was found before")
+}
+
+/// The weight that a draft has found by its name.
+pub(crate) fn weight_named<'a>(model: &'a mut T5, name: &str) -> &'a mut Weight {
+    let weight = model.weights_mut().into_iter().find(|weight| weight.name() == name);
+    weight.expect("the weight was found before")
 }
 
 impl Draft {

@@ -9,7 +9,7 @@ use tallow_ops::{Kernels, Tape, Traced, add_vector, linear};
 use tallow_t5::{Adapter, AroundProduct, Stream, T5, Weight};
 
 use crate::file::{ConfigFile, Form, Place, Plain, map, prefixed};
-use crate::kind::{Draft, Kind, Start, Trained};
+use crate::kind::{Draft, Kind, Start, Trained, linear_named, weight_named};
 use crate::{Error, Result, TargetModules};
 
 /// Settings of selective fine-tuning: parameters of the base that are trained as they are, and biases, which T5 lacks.
@@ -205,13 +205,10 @@ impl Kind for SelectiveOptions {
             hook: Box::new(move |model, traced| {
                 let (weights, biases) = traced.split_at(names.len());
                 for (name, traced) in names.iter().zip(weights) {
-                    let weight = model.weights_mut().into_iter().find(|weight| weight.name() == name);
-                    weight.expect("the weight was found before").replace(traced.clone());
+                    weight_named(model, name).replace(traced.clone());
                 }
-                let mut linears = model.linears_mut();
                 for ((layer, _), bias) in biased.iter().zip(biases) {
-                    let linear = linears.iter_mut().find(|linear| linear.name() == layer);
-                    linear.expect("the layer was found before").adapter = Some(Arc::new(Bias(bias.clone())));
+                    linear_named(model, layer).adapter = Some(Arc::new(Bias(bias.clone())));
                 }
                 Ok(())
             }),

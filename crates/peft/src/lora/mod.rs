@@ -25,7 +25,7 @@ use self::targets::At;
 pub(crate) use self::targets::{Target, layer, names};
 use self::token_rows::TokenRows;
 use crate::file::{Form, Layout, Place, Plain, prefixed};
-use crate::kind::{Draft, Hook, Kind, Start, Trained};
+use crate::kind::{Draft, Hook, Kind, Start, Trained, linear_named};
 use crate::{Error, Result};
 
 pub(crate) use self::file::{as_peft_allows, config, read};
@@ -72,13 +72,11 @@ impl LoraOptions {
             return Err(Error::Start { name: other.name.clone(), rank: None });
         }
         let mut model = model.clone();
-        let linears = model.linears_mut();
         let taken = targets.iter().map(|target| {
             if target.rank > target.output.min(target.input) {
                 return Err(Error::Start { name: target.name.clone(), rank: Some(target.rank) });
             }
-            let linear = linears.iter().find(|linear| linear.name() == target.name);
-            let weight = linear.expect("the layer was found before").weight.value.value();
+            let weight = linear_named(&mut model, &target.name).weight.value.value();
             let pair = start::from_weight(start, weight, target.rank, target.scale)?;
             Ok(pair.expect("the method starts from the weight"))
         });
@@ -127,9 +125,7 @@ impl LoraOptions {
                 let (name, scale) = (&target.name, target.scale);
                 match target.place {
                     At::Linear => {
-                        let mut linears = model.linears_mut();
-                        let linear = linears.iter_mut().find(|linear| linear.name() == name);
-                        let linear = linear.expect("the layer was found before");
+                        let linear = linear_named(model, name);
                         if let Some([a0, b0]) = hooked.get(i) {
                             take_out(&mut linear.weight, a0, b0, scale)?;
                         }

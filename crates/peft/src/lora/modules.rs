@@ -4,6 +4,7 @@ use tallow_ops::Traced;
 use tallow_t5::{T5, Weight};
 
 use super::next;
+use crate::kind::weight_named;
 use crate::{Error, Result};
 
 /// The weights of modules that are trained as a whole, by their names in the model.
@@ -35,7 +36,6 @@ pub(super) fn train(model: &mut T5, names: &[String], traced: &mut impl Iterator
         model.untie();
     }
     for name in names {
-        let weight = model.weights_mut().into_iter().find(|weight| weight.name() == name);
-        weight.expect("the weight was found before").replace(next(traced));
+        weight_named(model, name).replace(next(traced));
     }
 }

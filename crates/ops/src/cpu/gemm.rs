@@ -1,20 +1,16 @@
 //! Matrix products over strided views, with accumulation: few rows as they lie, large ones on tile units where the CPU
-//! has them, the others by the `gemm` crate.
-
-use gemm::Parallelism;
+//! has them, the others on its vector units.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::amx;
 use super::dots::{self, Output, Rows};
-use super::scratch;
+use super::product::{Operand, Product};
 use super::transpose::transposed;
+use super::{panels, scratch};
 use crate::trace;
 
 /// The most values of a vector.
 const VECTOR: usize = 16;
-
-/// The least size of a product whose transposed right operand is copied first.
-const WORTH_A_COPY: usize = 64;
 
 /// A matrix within a slice: element (i, j) at `i * row_stride + j * col_stride`.
 #[derive(Clone, Copy)]
@@ -58,9 +54,8 @@ impl<'a> View<'a> {
     }
 
     /// Its rows by the inner size of a product.
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    fn operand(&self) -> amx::Operand {
-        amx::Operand { data: self.data.as_ptr(), lane: self.row_stride, inner: self.col_stride }
+    fn operand(&self) -> Operand {
+        Operand { data: self.data.as_ptr(), lane: self.row_stride, inner: self.col_stride }
     }
 
     /// As rows of values that follow one another, if it lies so.
@@ -78,20 +73,12 @@ pub(crate) fn has_tiles() -> bool {
     false
 }
 
-/// The threads of the current pool.
-pub(crate) fn all_threads() -> Parallelism {
-    match rayon::current_num_threads() {
-        1 => Parallelism::None,
-        n => Parallelism::Rayon(n),
-    }
-}
-
 /// y = scale a b, or y += scale a b; y is contiguous, (a.rows, b.cols).
 pub(crate) fn gemm(y: &mut [f32], a: View, b: View, scale: f32, accumulate: bool) {
     assert_eq!(y.len(), a.rows * b.cols, "the output of a product");
     trace::product(a.rows, a.cols, b.cols);
     // SAFETY: y has the size of the product and is borrowed mutably.
-    unsafe { gemm_at(y.as_mut_ptr(), b.cols, a, b, scale, accumulate, all_threads()) }
+    unsafe { gemm_at(y.as_mut_ptr(), b.cols, a, b, scale, accumulate, rayon::current_num_threads()) }
 }
 
 /// y = scale a b, or y += scale a b; y is row-major, (a.rows, b.cols), its rows `stride` apart. It is
@@ -106,26 +93,22 @@ pub(crate) unsafe fn gemm_at(
     b: View,
     scale: f32,
     accumulate: bool,
-    threads: Parallelism,
+    threads: usize,
 ) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "the inner sizes of a product");
-    let count = match threads {
-        Parallelism::None => 1,
-        Parallelism::Rayon(threads) => threads,
-    };
     let output = Output { first: y, row: stride, column: 1, scale, accumulate };
     match (a.as_rows(), b.t().as_rows()) {
         (Some(x), Some(w)) if m <= dots::MOST_ROWS && k >= dots::LEAST_DEPTH => {
             // SAFETY: the caller answers for y.
-            return unsafe { dots::product(output, x, w, count) };
+            return unsafe { dots::product(output, x, w, threads) };
         }
         // Few columns: the transposed product has few rows.
         (Some(w), columns) if n < VECTOR && k >= dots::LEAST_DEPTH => {
             let copy = b.as_rows().filter(|_| columns.is_none()).map(transposed).unwrap_or_default();
             let x = columns.unwrap_or(Rows { data: &copy, rows: n, cols: k, stride: k });
             // SAFETY: the caller answers for y.
-            return unsafe { dots::product(output.t(), x, w, count) };
+            return unsafe { dots::product(output.t(), x, w, threads) };
         }
         // Fewer columns than a vector has values: the transposed product's fill vectors. With as few rows, it would
         // come back here.
@@ -145,49 +128,14 @@ pub(crate) unsafe fn gemm_at(
         }
         _ => {}
     }
+    let product = Product { y, stride, a: a.operand(), b: b.t().operand(), scale, accumulate };
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if amx::takes([m, k, n], b.col_stride == 1) {
-        let (a, b) = (a.operand(), b.t().operand());
-        let product = amx::Product { y, stride, a, b, scale, accumulate };
         // SAFETY: the caller answers for y; a and b were checked when their views were made.
-        return unsafe { product.run([m, k, n], count) };
+        return unsafe { amx::run(product, [m, k, n], threads) };
     }
-    // `gemm` packs a transposed matrix value by value: 0.85 of its speed. A copy costs less where it is read often.
-    let copy;
-    let b = match b.t().as_rows() {
-        Some(columns) if m.min(n).min(k) >= WORTH_A_COPY => {
-            copy = transposed(columns);
-            View::new(&copy, k, n)
-        }
-        _ => b,
-    };
-    let strides = |view: &View| (view.col_stride as isize, view.row_stride as isize);
-    let ((a_cols, a_rows), (b_cols, b_rows)) = (strides(&a), strides(&b));
-    let (a, b) = (a.data.as_ptr(), b.data.as_ptr());
-    // SAFETY: the caller answers for y; a and b were checked when their views were made.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            y,
-            1,
-            stride as isize,
-            accumulate,
-            a,
-            a_cols,
-            a_rows,
-            b,
-            b_cols,
-            b_rows,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            threads,
-        )
-    }
+    // SAFETY: as above.
+    unsafe { panels::run(product, [m, k, n], threads) }
 }
 
 #[cfg(test)]
@@ -219,7 +167,6 @@ mod tests {
             };
             let (a, b) = (view(&a_values, a_shape, transposed[0]), view(&b_values, b_shape, transposed[1]));
             let mut y = vec![0.25; m * (n + 2)];
-            let threads = if threads == 1 { Parallelism::None } else { Parallelism::Rayon(threads) };
             // SAFETY: y has room for all rows.
             unsafe { gemm_at(y.as_mut_ptr(), n + 2, a, b, 0.5, accumulate, threads) };
             let at = |view: &View, i: usize, j: usize| f64::from(view.data[i * view.row_stride + j * view.col_stride]);

@@ -5,6 +5,8 @@ mod access;
 mod amx;
 mod dots;
 pub(crate) mod gemm;
+mod panels;
+mod product;
 pub(crate) mod simd;
 mod transpose;
 

@@ -1,5 +1,3 @@
-use gemm::Parallelism;
-
 use super::geometry::{Block, Geometry, Task};
 use super::target::Target;
 use crate::cpu::gemm::gemm_at;
@@ -58,9 +56,9 @@ impl Backward<'_> {
         let (at_query, at_key) = (geometry.query_at(block), geometry.key_at(block));
         // SAFETY: p and dp have the size of their products; dq, dk, dv are this task's own parts.
         unsafe {
-            gemm_at(p.as_mut_ptr(), block.stride(), q, k.t(), 1.0, false, Parallelism::None);
+            gemm_at(p.as_mut_ptr(), block.stride(), q, k.t(), 1.0, false, 1);
             match self.wants_scores {
-                true => gemm_at(dp.as_mut_ptr(), block.stride(), dy, v.t(), 1.0, false, Parallelism::None),
+                true => gemm_at(dp.as_mut_ptr(), block.stride(), dy, v.t(), 1.0, false, 1),
                 false => dp.fill(0.0),
             }
             simd::run(
@@ -76,13 +74,13 @@ impl Backward<'_> {
             let (p, ds) = (block.scores(p), block.scores(dp));
             let [dq, dk, dv] = self.targets;
             if let Some(dq) = dq {
-                gemm_at(dq.at(at_query), stride, ds, k, 1.0, false, Parallelism::None);
+                gemm_at(dq.at(at_query), stride, ds, k, 1.0, false, 1);
             }
             if let Some(dk) = dk {
-                gemm_at(dk.at(at_key), stride, ds.t(), q, 1.0, accumulate, Parallelism::None);
+                gemm_at(dk.at(at_key), stride, ds.t(), q, 1.0, accumulate, 1);
             }
             if let Some(dv) = dv {
-                gemm_at(dv.at(at_key), stride, p.t(), dy, 1.0, accumulate, Parallelism::None);
+                gemm_at(dv.at(at_key), stride, p.t(), dy, 1.0, accumulate, 1);
             }
         }
     }

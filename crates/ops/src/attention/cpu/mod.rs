@@ -6,7 +6,6 @@ mod target;
 use std::ops::Range;
 
 use candle_core::Tensor;
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use self::backward::Backward;
@@ -45,7 +44,7 @@ impl AttentionKernel for Cpu {
                 // SAFETY: p has room for the product; this task owns its part of y and lse.
                 unsafe {
                     let (q, k) = (geometry.query_view(q, &block), geometry.key_view(k, &block));
-                    gemm_at(p.as_mut_ptr(), block.stride(), q, k.t(), 1.0, false, Parallelism::None);
+                    gemm_at(p.as_mut_ptr(), block.stride(), q, k.t(), 1.0, false, 1);
                     simd::run(
                         #[inline(always)]
                         || {
@@ -58,7 +57,7 @@ impl AttentionKernel for Cpu {
                     );
                     let y = y_target.at(geometry.query_at(&block));
                     let v = geometry.key_view(v, &block);
-                    gemm_at(y, stride, block.scores(p), v, 1.0, false, Parallelism::None);
+                    gemm_at(y, stride, block.scores(p), v, 1.0, false, 1);
                     for (i, inverse) in inverse[..block.queries].iter().enumerate() {
                         let row = std::slice::from_raw_parts_mut(y.wrapping_add(i * stride), width);
                         row.iter_mut().for_each(|y| *y *= inverse);

@@ -14,13 +14,10 @@ mod tile;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use rayon::prelude::*;
-
 use self::pack::{Format, Line, PANEL_STEP, STEP, pack};
 use self::tile::{SIDE, Tiles};
 
-pub(super) use self::pack::Operand;
-use super::even;
+use super::product::{Product, blocks};
 
 /// Values of the inner size to a block, columns of b to a block: the packed block of b stays in the second-level cache.
 const DEPTH: usize = 512;
@@ -28,8 +25,8 @@ const COLUMNS: usize = 256;
 /// Rows of a that are packed at a time.
 const ROWS: usize = 1024;
 
-/// Sizes (rows, inner, columns) from which on the tiles are faster than `gemm`: smaller products are all packing. Where b's
-/// rows are contiguous, `gemm` packs nothing, and is faster for longer.
+/// Sizes (rows, inner, columns) from which on the tiles are faster than vectors: smaller products are all packing. Where b's
+/// rows are contiguous, vectors need little of it, and are faster for longer.
 const LEAST: [usize; 3] = [32, 48, 96];
 const LEAST_BY_ROWS: [usize; 3] = [64, 96, 64];
 
@@ -50,115 +47,72 @@ pub(super) fn takes(size: [usize; 3], by_rows: bool) -> bool {
 
 thread_local!(static PACKED: RefCell<[Vec<Line>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) });
 
-/// What every part of a product shares; y is row-major, its rows `stride` apart.
-#[derive(Clone, Copy)]
-pub(super) struct Product {
-    pub y: *mut f32,
-    pub stride: usize,
-    pub a: Operand,
-    pub b: Operand,
-    pub scale: f32,
-    pub accumulate: bool,
+/// The product, of size (rows, inner, columns), on so many threads.
+///
+/// # Safety
+/// [`available`] must hold, the operands must have this size, which is not zero, y's rows must be valid for reads and
+/// writes, and nothing else may touch them meanwhile.
+pub(super) unsafe fn run(product: Product, size: [usize; 3], threads: usize) {
+    // SAFETY: the caller's.
+    product.share(size, threads, SIDE, |product, size| unsafe { part(product, size) });
 }
 
-// SAFETY: parts write different rows or columns of y.
-unsafe impl Send for Product {}
-// SAFETY: as above.
-unsafe impl Sync for Product {}
-
-impl Product {
-    /// y = scale a b, or y += scale a b, of size (rows, inner, columns), on so many threads.
-    ///
-    /// # Safety
-    /// [`available`] must hold, the operands must have this size, which is not zero, y's rows must be valid for reads and
-    /// writes, and nothing else may touch them meanwhile.
-    pub unsafe fn run(self, size: [usize; 3], threads: usize) {
-        let [m, k, n] = size;
-        if threads == 1 {
-            // SAFETY: the caller's.
-            return unsafe { self.part(size) };
-        }
-        let along_rows = m > n;
-        let parts: Vec<_> = blocks(m.max(n), m.max(n).div_ceil(threads), SIDE).collect();
-        parts.into_par_iter().for_each(|(first, len)| {
-            // SAFETY: the caller's; parts are disjoint.
-            unsafe {
-                match along_rows {
-                    true => self.at(first, 0, 0).part([len, k, n]),
-                    false => self.at(0, 0, first).part([m, k, len]),
-                }
-            }
-        });
-    }
-
-    /// The product of what begins at this row of a, this inner index, and this column of b.
-    fn at(self, row: usize, inner: usize, column: usize) -> Self {
-        Self {
-            y: self.y.wrapping_add(row * self.stride + column),
-            a: self.a.at(row, inner),
-            b: self.b.at(column, inner),
-            ..self
-        }
-    }
-
-    /// On this thread.
-    ///
-    /// # Safety
-    /// As for [`Product::run`].
-    unsafe fn part(self, [m, k, n]: [usize; 3]) {
-        // SAFETY: the caller's.
-        let tiles = unsafe { Tiles::configured() };
-        PACKED.with_borrow_mut(|[packed_a, packed_b]| {
-            let steps = DEPTH.min(k).div_ceil(STEP);
-            let panels = |lanes: usize| lanes.div_ceil(SIDE) * steps * PANEL_STEP;
-            grow(packed_a, panels(ROWS.min(m)));
-            grow(packed_b, panels(COLUMNS.min(n)));
-            let mut packed = None;
-            for (row, rows) in blocks(m, ROWS, SIDE) {
-                for (inner, depth) in blocks(k, DEPTH, STEP) {
-                    for (column, columns) in blocks(n, COLUMNS, SIDE) {
-                        let part =
-                            Self { accumulate: self.accumulate || inner > 0, ..self.at(row, inner, column) };
-                        let size = [rows, depth, columns];
-                        // SAFETY: the caller's; the buffers have room for the blocks.
-                        unsafe {
-                            // A b that is one block is packed once for all rows.
-                            if packed.replace((inner, column)) != Some((inner, column)) {
-                                pack(part.b, columns, depth, 1.0, Format::Depth, packed_b);
-                            }
-                            part.block(size, &tiles, packed_a, packed_b, column == 0);
+/// On this thread.
+///
+/// # Safety
+/// As for [`run`].
+unsafe fn part(product: Product, [m, k, n]: [usize; 3]) {
+    // SAFETY: the caller's.
+    let tiles = unsafe { Tiles::configured() };
+    PACKED.with_borrow_mut(|[packed_a, packed_b]| {
+        let steps = DEPTH.min(k).div_ceil(STEP);
+        let panels = |lanes: usize| lanes.div_ceil(SIDE) * steps * PANEL_STEP;
+        grow(packed_a, panels(ROWS.min(m)));
+        grow(packed_b, panels(COLUMNS.min(n)));
+        let mut packed = None;
+        for (row, rows) in blocks(m, ROWS, SIDE) {
+            for (inner, depth) in blocks(k, DEPTH, STEP) {
+                for (column, columns) in blocks(n, COLUMNS, SIDE) {
+                    let part = product.at(row, inner, column);
+                    let size = [rows, depth, columns];
+                    // SAFETY: the caller's; the buffers have room for the blocks.
+                    unsafe {
+                        // A b that is one block is packed once for all rows.
+                        if packed.replace((inner, column)) != Some((inner, column)) {
+                            pack(part.b, columns, depth, 1.0, Format::Depth, packed_b);
                         }
+                        block(part, size, &tiles, packed_a, packed_b, column == 0);
                     }
                 }
             }
-        });
-    }
+        }
+    });
+}
 
-    /// One block of a by one of b. The first one over a row of blocks packs a for all of them.
-    ///
-    /// # Safety
-    /// As for [`Product::run`]; b is packed.
-    unsafe fn block(
-        self,
-        [rows, depth, columns]: [usize; 3],
-        tiles: &Tiles,
-        packed_a: &mut [Line],
-        packed_b: &[Line],
-        first: bool,
-    ) {
-        let panel = depth.div_ceil(STEP) * PANEL_STEP;
-        for (row, a) in (0..rows).step_by(SIDE).zip(packed_a.chunks_exact_mut(panel)) {
-            let height = SIDE.min(rows - row);
-            if first {
-                // SAFETY: the caller's.
-                unsafe { pack(self.a.at(row, 0), height, depth, self.scale, Format::Lanes, a) };
-            }
-            for (column, b) in (0..columns).step_by(SIDE).zip(packed_b.chunks_exact(panel)) {
-                let y = self.y.wrapping_add(row * self.stride + column);
-                let width = SIDE.min(columns - column);
-                // SAFETY: the panels have as many steps; y is the caller's.
-                unsafe { tiles.product(y, self.stride, [height, width], a, b, self.accumulate) };
-            }
+/// One block of a by one of b. The first one over a row of blocks packs a for all of them.
+///
+/// # Safety
+/// As for [`run`]; b is packed.
+unsafe fn block(
+    Product { y, stride, a, scale, accumulate, .. }: Product,
+    [rows, depth, columns]: [usize; 3],
+    tiles: &Tiles,
+    packed_a: &mut [Line],
+    packed_b: &[Line],
+    first: bool,
+) {
+    let panel = depth.div_ceil(STEP) * PANEL_STEP;
+    for (row, packed) in (0..rows).step_by(SIDE).zip(packed_a.chunks_exact_mut(panel)) {
+        let height = SIDE.min(rows - row);
+        if first {
+            // SAFETY: the caller's.
+            unsafe { pack(a.at(row, 0), height, depth, scale, Format::Lanes, packed) };
+        }
+        for (column, b) in (0..columns).step_by(SIDE).zip(packed_b.chunks_exact(panel)) {
+            let y = y.wrapping_add(row * stride + column);
+            let width = SIDE.min(columns - column);
+            // SAFETY: the panels have as many steps; y is the caller's.
+            unsafe { tiles.product(y, stride, [height, width], packed, b, accumulate) };
         }
     }
 }
@@ -169,15 +123,11 @@ fn grow(buffer: &mut Vec<Line>, lines: usize) {
     }
 }
 
-/// Even blocks (first, length), whole multiples of `unit` but for the last; of at most `most`, if it is one.
-fn blocks(len: usize, most: usize, unit: usize) -> impl Iterator<Item = (usize, usize)> {
-    let size = even(len, most).next_multiple_of(unit);
-    (0..len).step_by(size).map(move |first| (first, size.min(len - first)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::panels;
+    use crate::cpu::product::Operand;
 
     struct Matrix {
         values: Vec<f32>,
@@ -201,8 +151,15 @@ mod tests {
 
     const GAP: usize = 2;
 
+    #[derive(Clone, Copy)]
+    enum Units {
+        Tiles,
+        Vectors,
+    }
+
     /// scale a b added to ones, or not; between the rows of y lie [`GAP`] ones.
     fn found(
+        units: Units,
         a: &Matrix,
         b: &Matrix,
         size: [usize; 3],
@@ -220,40 +177,13 @@ mod tests {
             scale,
             accumulate,
         };
-        // SAFETY: the test has asked whether there are tiles; y and the operands have the size.
-        unsafe { product.run(size, threads) };
-        y
-    }
-
-    /// By `gemm`, from ones.
-    fn of_gemm(a: &Matrix, b: &Matrix, [m, k, n]: [usize; 3], scale: f32, accumulate: bool) -> Vec<f32> {
-        let mut y = vec![1.0; m * n];
-        let [(a_row, a_column), (b_row, b_column)] =
-            [a, b].map(|x| (x.strides[0] as isize, x.strides[1] as isize));
-        // SAFETY: y and the operands have the size.
+        // SAFETY: the test has asked whether there are tiles, if it wants them; y and the operands have the size.
         unsafe {
-            gemm::gemm(
-                m,
-                n,
-                k,
-                y.as_mut_ptr(),
-                1,
-                n as isize,
-                accumulate,
-                a.values.as_ptr(),
-                a_column,
-                a_row,
-                b.values.as_ptr(),
-                b_column,
-                b_row,
-                1.0,
-                scale,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
-        }
+            match units {
+                Units::Tiles => run(product, size, threads),
+                Units::Vectors => panels::run(product, size, threads),
+            }
+        };
         y
     }
 
@@ -279,8 +209,8 @@ mod tests {
             for case in 0..16 {
                 let [by_rows, b_by_rows, accumulate, several] = [1, 2, 4, 8].map(|bit| case & bit == 0);
                 let (a, b) = (Matrix::new([m, k], by_rows), Matrix::new([k, n], b_by_rows));
-                let y = found(&a, &b, size, 1.7, accumulate, if several { 3 } else { 1 });
-                let z = of_gemm(&a, &b, size, 1.7, accumulate);
+                let found = |units| found(units, &a, &b, size, 1.7, accumulate, if several { 3 } else { 1 });
+                let (y, z) = (found(Units::Tiles), found(Units::Vectors));
                 for i in 0..m {
                     assert_eq!(y[i * (n + GAP) + n..][..GAP], [1.0; GAP], "behind row {i}");
                     // All of the small ones, some of the large.
@@ -289,15 +219,15 @@ mod tests {
                         let terms = (0..k).map(|l| f64::from(1.7f32) * a.get(i, l) * b.get(l, j));
                         let (sum, size) =
                             terms.fold((before, before), |(sum, size), x| (sum + x, size + x.abs()));
-                        for (error, found) in errors.iter_mut().zip([y[i * (n + GAP) + j], z[i * n + j]]) {
+                        for (error, found) in errors.iter_mut().zip([&y, &z].map(|y| y[i * (n + GAP) + j])) {
                             *error = error.max((f64::from(found) - sum).abs() / size);
                         }
                     }
                 }
             }
             // A part left out would be 4e-6 and more.
-            let [tiles, gemm] = errors;
-            assert!(tiles < 1.5 * gemm + 2e-7, "{size:?}: {tiles:e} of the terms, gemm {gemm:e}");
+            let [tiles, vectors] = errors;
+            assert!(tiles < 1.5 * vectors + 2e-7, "{size:?}: {tiles:e} of the terms, vectors {vectors:e}");
         }
     }
 
@@ -310,7 +240,7 @@ mod tests {
             let size = [40, 50, 60];
             let (mut a, b) = (Matrix::new([40, 50], true), Matrix::new([50, 60], true));
             a.values[7 * a.strides[0] + 3] = value;
-            for (i, row) in found(&a, &b, size, 1.0, false, 1).chunks_exact(60 + GAP).enumerate() {
+            for (i, row) in found(Units::Tiles, &a, &b, size, 1.0, false, 1).chunks_exact(60 + GAP).enumerate() {
                 let finite = row[..60].iter().filter(|x| x.is_finite()).count();
                 assert_eq!(finite, if i == 7 { 0 } else { 60 }, "{value} in row 7: row {i}");
             }

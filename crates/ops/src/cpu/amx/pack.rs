@@ -9,6 +9,7 @@ use std::arch::x86_64::{
 };
 
 use super::tile::{SIDE, TILE};
+use crate::cpu::product::Operand;
 
 /// Values of the inner size to a tile: 16 pairs of bf16.
 pub(super) const STEP: usize = 32;
@@ -21,21 +22,6 @@ pub(super) const PANEL_STEP: usize = PARTS * 2 * TILE;
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
 pub(super) struct Line([u32; 16]);
-
-/// A matrix of lanes (the rows of a, the columns of b) by the inner size: element (lane, i) at `lane * self.lane +
-/// i * self.inner`.
-#[derive(Clone, Copy)]
-pub(in crate::cpu) struct Operand {
-    pub data: *const f32,
-    pub lane: usize,
-    pub inner: usize,
-}
-
-impl Operand {
-    pub fn at(self, lane: usize, inner: usize) -> Self {
-        Self { data: self.data.wrapping_add(lane * self.lane + inner * self.inner), ..self }
-    }
-}
 
 /// What a line of a tile holds.
 #[derive(Clone, Copy, PartialEq, Eq)]

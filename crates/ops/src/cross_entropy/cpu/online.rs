@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use crate::cpu::gemm::{View, gemm_at};
@@ -87,7 +86,7 @@ impl Online<'_> {
             let logits = &mut logits[..slab.len() * n];
             let head = View::new(&self.head[slab.start * d..], slab.len(), d);
             // SAFETY: the logits have room for the product.
-            unsafe { gemm_at(logits.as_mut_ptr(), n, head, self.hidden.t(), 1.0, false, Parallelism::None) };
+            unsafe { gemm_at(logits.as_mut_ptr(), n, head, self.hidden.t(), 1.0, false, 1) };
             for (j, label) in self.labels.iter().map(|&label| label as usize).enumerate() {
                 if slab.contains(&label) {
                     part.label[j] = logits[(label - first) * n + j];
@@ -107,7 +106,7 @@ impl Online<'_> {
                 let powers = View::new(logits, slab.len(), n).t();
                 let gradient = part.gradient.as_mut_ptr();
                 // SAFETY: the gradient has room for the product.
-                unsafe { gemm_at(gradient, d, powers, head, 1.0, follows, Parallelism::None) };
+                unsafe { gemm_at(gradient, d, powers, head, 1.0, follows, 1) };
             }
         }
         part

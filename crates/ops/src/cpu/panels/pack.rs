@@ -1,0 +1,58 @@
+//! The right operand as the tiles read it.
+
+use pulp::Simd;
+
+use super::vectors;
+use crate::cpu::product::Operand;
+use crate::cpu::transpose::transpose;
+
+/// What one vector holds at most, and where it may lie: a load that crosses lines of the cache is two.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub(super) struct Line([f32; Line::LEN]);
+
+impl Line {
+    pub const LEN: usize = 16;
+}
+
+/// Packs b (columns, depth) into panels of so many columns, in which the values of one inner index follow one another;
+/// what is missing of the last panel is zero up to a whole vector.
+///
+/// # Safety
+/// b must have this size, and `to` room for whole panels.
+#[inline(always)]
+pub(super) unsafe fn pack<S: Simd>(simd: S, b: Operand, depth: usize, columns: usize, to: *mut f32) {
+    let panel = vectors::<S>() * S::F32_LANES;
+    for first in (0..columns).step_by(panel) {
+        let width = panel.min(columns - first);
+        // SAFETY: the caller's.
+        unsafe {
+            let (b, to) = (b.at(first, 0), to.add(first * depth));
+            let whole = width.next_multiple_of(S::F32_LANES);
+            match b.inner {
+                1 => {
+                    transpose(b.data, b.lane, [width, depth], to, panel);
+                    if whole > width {
+                        for i in 0..depth {
+                            to.add(i * panel + width).write_bytes(0, whole - width);
+                        }
+                    }
+                }
+                _ => {
+                    debug_assert_eq!(b.lane, 1, "an operand that follows one of its axes");
+                    for i in 0..depth {
+                        let (row, to) = (b.at(0, i).data, to.add(i * panel));
+                        for at in (0..whole).step_by(S::F32_LANES) {
+                            let len = S::F32_LANES.min(width - at);
+                            let vector = match len == S::F32_LANES {
+                                true => row.add(at).cast::<S::f32s>().read_unaligned(),
+                                false => simd.partial_load_f32s(std::slice::from_raw_parts(row.add(at), len)),
+                            };
+                            to.add(at).cast::<S::f32s>().write_unaligned(vector);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -50,7 +50,7 @@ unsafe fn each(from: *const f32, stride: usize, [rows, cols]: [usize; 2], to: *m
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
-        __m256, _mm_loadu_ps, _mm256_castps128_ps256, _mm256_insertf128_ps, _mm256_shuffle_ps,
+        __m256, _MM_HINT_T1, _mm_loadu_ps, _mm_prefetch, _mm256_castps128_ps256, _mm256_insertf128_ps, _mm256_shuffle_ps,
         _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
     };
 
@@ -69,6 +69,12 @@ mod avx2 {
         // Two blocks fill a line of the copy.
         for pair in (0..rows).step_by(2 * SIDE) {
             for j in (0..cols).step_by(SIDE) {
+                if j.is_multiple_of(2 * SIDE) {
+                    // The rows that come next: each is too short for the hardware to foresee.
+                    for row in pair + 2 * SIDE..pair + 4 * SIDE {
+                        _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(row * stride + j).cast());
+                    }
+                }
                 for i in (pair..rows.min(pair + 2 * SIDE)).step_by(SIDE) {
                     let size = [SIDE.min(rows - i), SIDE.min(cols - j)];
                     // SAFETY: the caller's.

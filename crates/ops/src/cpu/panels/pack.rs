@@ -23,35 +23,56 @@ impl Line {
 #[inline(always)]
 pub(super) unsafe fn pack<S: Simd>(simd: S, b: Operand, depth: usize, columns: usize, to: *mut f32) {
     let panel = vectors::<S>() * S::F32_LANES;
+    // SAFETY: the caller's.
+    unsafe {
+        match b.inner {
+            1 => turn::<S>(b, depth, columns, panel, to),
+            _ => copy(simd, b, depth, columns, panel, to),
+        }
+    }
+}
+
+/// Columns of b are rows in memory.
+///
+/// # Safety
+/// As for [`pack`].
+#[inline(always)]
+unsafe fn turn<S: Simd>(b: Operand, depth: usize, columns: usize, panel: usize, to: *mut f32) {
     for first in (0..columns).step_by(panel) {
         let width = panel.min(columns - first);
+        let whole = width.next_multiple_of(S::F32_LANES);
         // SAFETY: the caller's.
         unsafe {
-            let (b, to) = (b.at(first, 0), to.add(first * depth));
-            let whole = width.next_multiple_of(S::F32_LANES);
-            match b.inner {
-                1 => {
-                    transpose(b.data, b.lane, [width, depth], to, panel);
-                    if whole > width {
-                        for i in 0..depth {
-                            to.add(i * panel + width).write_bytes(0, whole - width);
-                        }
-                    }
+            let to = to.add(first * depth);
+            transpose(b.at(first, 0).data, b.lane, [width, depth], to, panel);
+            if whole > width {
+                for i in 0..depth {
+                    to.add(i * panel + width).write_bytes(0, whole - width);
                 }
-                _ => {
-                    debug_assert_eq!(b.lane, 1, "an operand that follows one of its axes");
-                    for i in 0..depth {
-                        let (row, to) = (b.at(0, i).data, to.add(i * panel));
-                        for at in (0..whole).step_by(S::F32_LANES) {
-                            let len = S::F32_LANES.min(width - at);
-                            let vector = match len == S::F32_LANES {
-                                true => row.add(at).cast::<S::f32s>().read_unaligned(),
-                                false => simd.partial_load_f32s(std::slice::from_raw_parts(row.add(at), len)),
-                            };
-                            to.add(at).cast::<S::f32s>().write_unaligned(vector);
-                        }
-                    }
-                }
+            }
+        }
+    }
+}
+
+/// Columns of b follow one another: all panels side by side, since memory is read fastest along its rows.
+///
+/// # Safety
+/// As for [`pack`].
+#[inline(always)]
+unsafe fn copy<S: Simd>(simd: S, b: Operand, depth: usize, columns: usize, panel: usize, to: *mut f32) {
+    debug_assert_eq!(b.lane, 1, "an operand that follows one of its axes");
+    for i in 0..depth {
+        let row = b.at(0, i).data;
+        for column in (0..columns).step_by(S::F32_LANES) {
+            let len = S::F32_LANES.min(columns - column);
+            let place = column / panel * panel * depth + i * panel + column % panel;
+            // SAFETY: the caller's.
+            unsafe {
+                let vector = match len == S::F32_LANES {
+                    true => row.add(column).cast::<S::f32s>().read_unaligned(),
+                    false => simd.partial_load_f32s(std::slice::from_raw_parts(row.add(column), len)),
+                };
+                to.add(place).cast::<S::f32s>().write_unaligned(vector);
             }
         }
     }

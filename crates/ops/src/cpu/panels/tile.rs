@@ -79,21 +79,28 @@ unsafe fn sums<S: Simd, const R: usize, const C: usize>(
             panel = panel.wrapping_add(step);
         }
         let scale = simd.splat_f32s(scale);
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (c, sum) in sums.into_iter().enumerate() {
-                let first = c * S::F32_LANES;
-                let place = y.add(r * stride + first);
-                let sum = simd.mul_f32s(sum, scale);
-                if first + S::F32_LANES <= width {
-                    let place = place.cast::<S::f32s>();
-                    let before = if accumulate { place.read_unaligned() } else { simd.splat_f32s(0.0) };
-                    place.write_unaligned(simd.add_f32s(before, sum));
-                } else {
-                    let rest = std::slice::from_raw_parts_mut(place, width - first);
-                    let before =
-                        if accumulate { simd.partial_load_f32s(rest) } else { simd.splat_f32s(0.0) };
-                    simd.partial_store_f32s(rest, simd.add_f32s(before, sum));
+        // Only the last vector can be in part; the others are told apart here, so that their sums stay in registers.
+        let whole = if width == C * S::F32_LANES { C } else { C - 1 };
+        for r in 0..R {
+            for c in 0..C {
+                if c + 1 < C || whole == C {
+                    let place = y.add(r * stride + c * S::F32_LANES).cast::<S::f32s>();
+                    place.write_unaligned(match accumulate {
+                        true => simd.mul_add_f32s(scale, sums[r][c], place.read_unaligned()),
+                        false => simd.mul_f32s(scale, sums[r][c]),
+                    });
                 }
+            }
+        }
+        if whole < C {
+            let first = whole * S::F32_LANES;
+            for r in 0..R {
+                let rest = std::slice::from_raw_parts_mut(y.add(r * stride + first), width - first);
+                let sum = match accumulate {
+                    true => simd.mul_add_f32s(scale, sums[r][C - 1], simd.partial_load_f32s(rest)),
+                    false => simd.mul_f32s(scale, sums[r][C - 1]),
+                };
+                simd.partial_store_f32s(rest, sum);
             }
         }
     }

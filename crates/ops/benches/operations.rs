@@ -7,9 +7,9 @@ use candle_core::{DType, Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tallow_ops::{
-    AdamW, AttentionLayout, Cpu, Kernels, Lora, ParameterSpec, Parameters, Randomness, Result, RowsKernel,
-    Segments, Tape, Traced, Update, add_rms_norm, attention, cross_entropy, dropout, embedding, gated_gelu,
-    linear, lora_linear, mul_vector, position_bias, relu, rms_norm,
+    AdamW, AttentionLayout, Cpu, Dest, Kernels, Lora, Matrix, ParameterSpec, Parameters, Randomness, Result,
+    RowsKernel, Segments, Tape, Traced, Update, add_rms_norm, attention, cross_entropy, dropout, embedding,
+    gated_gelu, linear, lora_linear, mul_vector, position_bias, relu, rms_norm,
 };
 
 const SOURCE: [usize; 4] = [120, 170, 240, 350];
@@ -90,6 +90,7 @@ fn operations(criterion: &mut Criterion) {
     let mut bench = Bench { criterion, pool, kernels: Arc::new(Cpu) };
     let (n, m) = (SOURCE.iter().sum::<usize>(), TARGET.iter().sum::<usize>());
     products(&mut bench, n);
+    beside_gemm(&mut bench, n, m);
     attentions(&mut bench, n, m);
     bench.operation(
         "cross_entropy",
@@ -119,6 +120,53 @@ fn products(bench: &mut Bench, n: usize) {
         3,
         |tape, x| lora_linear(tape, &x[0], &x[3], Lora { a: &x[1], b: &x[2], scale: 4.0, dropout: 0.0 }),
     );
+}
+
+/// Products as they come in a step (rows, inner, columns; which operand lies across its memory), on the vector units or the
+/// tiles, and by the `gemm` crate.
+fn beside_gemm(bench: &mut Bench, n: usize, m: usize) {
+    let sizes = [
+        ("forward", [n, D, FF], [false, true]),
+        ("backward", [n, D, FF], [false, false]),
+        ("weight", [D, n, FF], [true, false]),
+        ("decoder", [m, D, D], [false, true]),
+        ("head", [D, D, m], [false, true]),
+        ("scores", [SOURCE[2], INNER / HEADS, SOURCE[2]], [false, true]),
+        ("low_rank", [n, 8, INNER], [false, true]),
+    ];
+    for (name, [rows, inner, columns], across) in sizes {
+        let shape = |across: bool, a: usize, b: usize| if across { [b, a] } else { [a, b] };
+        let [a, b] = [shape(across[0], rows, inner), shape(across[1], inner, columns)].map(|x| filled(&x));
+        let mut group = bench.criterion.benchmark_group(format!("product_{name}"));
+        group.throughput(Throughput::Elements((2 * rows * inner * columns) as u64));
+        let (kernels, pool) = (&bench.kernels, &bench.pool);
+        let view = |x, across| if across { Matrix::t(x) } else { Matrix::new(x) };
+        group.bench_function("ours", |bencher| {
+            let run = || kernels.matmul(Dest::New, view(&a, across[0]), view(&b, across[1]), 1.0);
+            pool.install(|| bencher.iter(|| run().expect("the product is made")));
+        });
+        let [a, b] =
+            [&a, &b].map(|x| x.flatten_all().and_then(|x| x.to_vec1::<f32>()).expect("these are floats"));
+        let strides = |across: bool, rows: usize, columns: usize| {
+            if across { (rows as isize, 1) } else { (1, columns as isize) }
+        };
+        let ((a_column, a_row), (b_column, b_row)) =
+            (strides(across[0], rows, inner), strides(across[1], inner, columns));
+        let mut y = vec![0.0; rows * columns];
+        let mut run = || {
+            let (y, a, b) = (y.as_mut_ptr(), a.as_ptr(), b.as_ptr());
+            let (width, alone) = (columns as isize, gemm::Parallelism::None);
+            // SAFETY: the operands and y have this size.
+            unsafe {
+                gemm::gemm(
+                    rows, columns, inner, y, 1, width, false, a, a_column, a_row, b, b_column, b_row, 0.0,
+                    1.0, false, false, false, alone,
+                );
+            }
+        };
+        group.bench_function("gemm", |bencher| bencher.iter(&mut run));
+        group.finish();
+    }
 }
 
 fn attentions(bench: &mut Bench, n: usize, m: usize) {

@@ -240,7 +240,9 @@ mod tests {
             let size = [40, 50, 60];
             let (mut a, b) = (Matrix::new([40, 50], true), Matrix::new([50, 60], true));
             a.values[7 * a.strides[0] + 3] = value;
-            for (i, row) in found(Units::Tiles, &a, &b, size, 1.0, false, 1).chunks_exact(60 + GAP).enumerate() {
+            for (i, row) in
+                found(Units::Tiles, &a, &b, size, 1.0, false, 1).chunks_exact(60 + GAP).enumerate()
+            {
                 let finite = row[..60].iter().filter(|x| x.is_finite()).count();
                 assert_eq!(finite, if i == 7 { 0 } else { 60 }, "{value} in row 7: row {i}");
             }

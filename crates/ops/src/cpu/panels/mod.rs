@@ -10,17 +10,12 @@ use std::cell::RefCell;
 
 use pulp::{Simd, WithSimd};
 
-use self::pack::{Line, pack};
+use self::pack::{Line, pack, room};
 use super::product::{Operand, Product, blocks};
 use super::transpose::transpose;
 
 /// Rows of a to a tile.
 const ROWS: usize = 6;
-/// Vectors of columns to a tile, and to a panel: with their sums they fill the registers.
-#[inline(always)]
-fn vectors<S: Simd>() -> usize {
-    if S::REGISTER_COUNT >= 32 { 4 } else { 2 }
-}
 /// Values of the inner size, and columns, to a packed block.
 const DEPTH: usize = 1024;
 const COLUMNS: usize = 512;
@@ -30,12 +25,18 @@ const KEPT: usize = 64 * 1024;
 const NEAR: usize = 4096;
 /// Up to so many rows, b is not read often enough to be packed.
 const FEW: usize = 2 * ROWS;
-/// An a whose rows do not follow the memory, and which spans more values than these, is turned first where panels are
-/// narrow, and so read it often.
-const SPANNED: usize = 128 * 1024;
+/// An a whose rows lie across the memory, over more values than these, is turned first: its lines would be read from afar,
+/// a few values at a time.
+const SPANNED: usize = 256 * 1024;
+
+/// Vectors of columns to a tile, and to a panel: the sums of six rows of them fill the registers.
+#[inline(always)]
+fn vectors<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 4 } else { 2 }
+}
 
 thread_local! {
-    /// b, and rows of a.
+    /// Panels of b, and rows of a.
     static PACKED: RefCell<[Vec<Line>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
@@ -121,7 +122,7 @@ unsafe fn rows<S: Simd, const C: usize>(
     let panel = C * S::F32_LANES;
     // All of a b that fits into the first-level cache goes by a few rows at a time: y is written as it lies.
     let kept = if columns * depth <= NEAR { ROWS } else { (KEPT / depth.max(1)).next_multiple_of(ROWS) };
-    let turns = product.a.inner * depth > SPANNED && product.a.lane == 1 && panel < Line::LEN * 4;
+    let turns = product.a.lane == 1 && product.a.inner * depth > SPANNED;
     for first in (0..m).step_by(kept) {
         let end = m.min(first + kept);
         let mut product = product.at(first, 0, 0);
@@ -143,11 +144,68 @@ unsafe fn rows<S: Simd, const C: usize>(
     }
 }
 
-/// A buffer's values, so many of them at least.
-fn room(buffer: &mut Vec<Line>, values: usize) -> *mut f32 {
-    let lines = values.div_ceil(Line::LEN);
-    if buffer.len() < lines {
-        buffer.resize(lines, Line::default());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GAP: usize = 2;
+
+    fn values(len: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + 13) % 10007) as f32 / 5003.5 - 1.0).collect()
     }
-    buffer.as_mut_ptr().cast()
+
+    /// a b, or what is added to ones, between whose rows lie [`GAP`] ones, against plain loops.
+    fn check(run: &dyn Fn(Part), [m, k, n]: [usize; 3], [a_turned, b_turned, accumulate]: [bool; 3]) {
+        let (a, b) = (values(m * k), values(k * n));
+        let mut y = vec![1.0; m * (n + GAP)];
+        let operand = |data: &[f32], lanes: usize, turned: bool| {
+            let (lane, inner) = if turned { (1, lanes) } else { (k, 1) };
+            Operand { data: data.as_ptr(), lane, inner }
+        };
+        let (x, w) = (operand(&a, m, a_turned), operand(&b, n, b_turned));
+        let product = Product { y: y.as_mut_ptr(), stride: n + GAP, a: x, b: w, scale: 0.5, accumulate };
+        run(Part { product, size: [m, k, n] });
+        for (i, row) in y.chunks_exact(n + GAP).enumerate() {
+            assert_eq!(row[n..], [1.0; GAP], "behind row {i} of {m} x {k} x {n}");
+            for j in (i % 3..n).step_by(if m * k * n > 1_000_000 { 11 } else { 1 }) {
+                let before = if accumulate { 1.0 } else { 0.0 };
+                let terms = (0..k).map(|l| {
+                    0.5 * f64::from(a[i * x.lane + l * x.inner]) * f64::from(b[j * w.lane + l * w.inner])
+                });
+                let (sum, size) = terms.fold((before, before), |(sum, size), x| (sum + x, size + x.abs()));
+                let error = (f64::from(row[j]) - sum).abs();
+                assert!(error <= 2e-6 * size, "({i}, {j}) of {m} x {k} x {n}: {} for {sum}", row[j]);
+            }
+        }
+    }
+
+    fn check_sizes(run: &dyn Fn(Part)) {
+        // Parts of tiles and panels, few rows, a deep product, several blocks of columns, an a that is turned first.
+        let sizes = [
+            [1, 1, 1],
+            [6, 8, 64],
+            [7, 5, 65],
+            [12, 70, 192],
+            [20, 64, 33],
+            [13, 1100, 40],
+            [9, 30, 1100],
+            [600, 450, 70],
+        ];
+        for size in sizes {
+            for case in 0..8 {
+                check(run, size, [1, 2, 4].map(|bit| case & bit != 0));
+            }
+        }
+        check(run, [5, 0, 70], [false; 3]);
+    }
+
+    #[test]
+    fn products_by_every_set_of_instructions_are_those_of_the_plain_loops() {
+        check_sizes(&|part| pulp::Scalar::new().vectorize(part));
+        check_sizes(&|part| pulp::Arch::new().dispatch(part));
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            check_sizes(&|part| Simd::vectorize(simd, part));
+        }
+    }
 }

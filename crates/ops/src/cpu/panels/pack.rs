@@ -15,6 +15,15 @@ impl Line {
     pub const LEN: usize = 16;
 }
 
+/// A buffer's values, so many of them at least.
+pub(super) fn room(buffer: &mut Vec<Line>, values: usize) -> *mut f32 {
+    let lines = values.div_ceil(Line::LEN);
+    if buffer.len() < lines {
+        buffer.resize(lines, Line::default());
+    }
+    buffer.as_mut_ptr().cast()
+}
+
 /// Packs b (columns, depth) into panels of so many columns, in which the values of one inner index follow one another;
 /// what is missing of the last panel is zero up to a whole vector.
 ///

@@ -50,6 +50,7 @@ unsafe fn of_rows<S: Simd, const C: usize>(simd: S, product: Product, size: [usi
 
 /// # Safety
 /// As for [`tile`].
+#[expect(clippy::needless_range_loop, reason = "by iterators, the sums leave their registers")]
 #[inline(always)]
 unsafe fn sums<S: Simd, const R: usize, const C: usize>(
     simd: S,

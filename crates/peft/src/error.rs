@@ -73,6 +73,16 @@ pub enum Error {
         /// The pattern.
         pattern: String,
     },
+    /// More blocks than the stacks of the model have.
+    #[error(
+        "last_blocks is {asked}, but the model's stacks have {blocks} blocks: at most that many can be the last ones"
+    )]
+    Blocks {
+        /// How many were asked for.
+        asked: usize,
+        /// The blocks of the deeper stack.
+        blocks: usize,
+    },
     /// Tokens whose rows cannot be trained, or started from.
     #[error("{what}")]
     Tokens {

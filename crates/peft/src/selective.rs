@@ -89,6 +89,10 @@ impl SelectiveOptions {
         });
         let patterns = patterns.collect::<Result<Vec<Regex>>>()?;
         let (encoder, decoder) = (model.config.num_layers, model.config.num_decoder_layers);
+        let (asked, blocks) = (self.last_blocks, encoder.max(decoder));
+        if asked > blocks {
+            return Err(Error::Blocks { asked, blocks });
+        }
         let last: BTreeSet<String> = [("encoder", encoder), ("decoder", decoder)]
             .into_iter()
             .flat_map(|(stack, blocks)| {

@@ -10,10 +10,10 @@ use crate::{Encoded, Result, Stream, T5};
 /// The room for new tokens that a cache starts with, a row.
 const FIRST_ROOM: usize = 64;
 
-/// The room that a cache has in the end for so many new tokens.
-pub(crate) fn room_for(new_tokens: usize) -> usize {
-    let mut room = FIRST_ROOM;
-    while room < new_tokens {
+/// The room that a cache has in the end for so many new tokens behind a prefix.
+pub(crate) fn room_for(prefix: usize, new_tokens: usize) -> usize {
+    let mut room = FIRST_ROOM + prefix;
+    while room < prefix + new_tokens {
         room *= 2;
     }
     room

@@ -50,21 +50,25 @@ impl T5 {
         width: usize,
     ) -> Generation {
         let size = |x: usize| x as f64;
-        let (mut tokens, mut squares, mut slots) = (0.0, 0.0, 0.0);
+        let (mut tokens, mut squares, mut rows) = (0.0, 0.0, 0.0);
         for source in sources {
             let source = size(source + self.prompt_tokens());
             tokens += source;
             squares += source * source;
-            slots += size(options.num_beams);
+            rows += 1.0;
         }
+        let slots = rows * size(options.num_beams);
+        let first = self.decoder.blocks.first();
+        let before_source = first.and_then(|block| block.cross_attention.as_ref());
+        let before_source = rows * size(before_source.map_or(0, |layer| layer.prefix_rows()));
         let (config, width) = (&self.config, size(width));
         let (inner, layers) = (size(config.inner()), size(config.num_decoder_layers));
-        let new = slots * size(room_for(options.max_new_tokens));
+        let own = slots * size(room_for(self.decoder.prefix_rows(), options.max_new_tokens));
         // All sequences but the most likely are weighed on the host.
         let copies = if options.is_plain() { 1.0 } else { 2.0 };
         Generation {
             encoding: self.encoding(tokens) * width,
-            cache: layers * 2.0 * (tokens + new) * inner * width,
+            cache: layers * 2.0 * (before_source + tokens + own) * inner * width,
             logits: slots * size(config.vocab_size) * (width + 4.0 * copies),
             scores: size(config.num_heads) * squares * width,
         }

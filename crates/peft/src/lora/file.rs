@@ -58,8 +58,10 @@ pub(crate) fn read(config: &ConfigFile) -> Result<Method> {
         return Err(config.fail(format!("lora_dropout is {dropout}, not in [0, 1)")));
     }
     let layers = match config.get("layers_to_transform") {
-        Some(Value::Number(_)) => vec![config.number("layers_to_transform")? as usize],
-        _ => config.parsed("layers_to_transform", "a number or a list of numbers")?.unwrap_or_default(),
+        Some(layer @ Value::Number(_)) => {
+            vec![config.parse("layers_to_transform", layer, "the number of a layer")?]
+        }
+        _ => config.parsed("layers_to_transform", "the numbers of layers")?.unwrap_or_default(),
     };
     let layers_pattern = match config.get("layers_pattern") {
         Some(Value::Array(items)) if items.len() == 1 => items[0].as_str().unwrap_or_default().to_owned(),

@@ -10,7 +10,7 @@ use tallow_peft::{
     LoraStart, Method, PrefixAttention, PrefixOptions, PromptOptions, PromptStart, Reads, SelectiveOptions,
     TargetModules, inject,
 };
-use tallow_t5::{Stream, T5};
+use tallow_t5::{GenerationOptions, Stream, T5};
 
 use crate::support::{batch, message, moved, options};
 
@@ -345,6 +345,25 @@ fn virtual_tokens_start_as_is_asked() {
 }
 
 #[test]
+fn the_cache_of_generation_is_foreseen_with_its_prefixes() {
+    let base = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model");
+    let foreseen = |model: &T5, num_beams: usize, max_new_tokens: usize| {
+        let options = GenerationOptions { num_beams, max_new_tokens, ..Default::default() };
+        model.generation([10, 20], &options, 4).cache
+    };
+    let plain = load(&base);
+    let attentions = vec![PrefixAttention::Decoder, PrefixAttention::Cross];
+    let options = PrefixOptions { num_virtual_tokens: 100, attentions };
+    let adapted = hook(&base, &Method::Prefix(options));
+    let row = (plain.config.num_decoder_layers * 2 * plain.config.inner() * 4) as f64;
+    // A cache begins with room for 64 tokens behind the prefix, and doubles: 64 and 128 alone, 164 and 328 behind 100.
+    for (beams, new_tokens, own) in [(1, 64, 164 - 64), (3, 70, 328 - 128)] {
+        let [plain, adapted] = [&plain, &adapted.model].map(|model| foreseen(model, beams, new_tokens));
+        assert_eq!(adapted - plain, row * (2 * 100 + 2 * beams * own) as f64, "{beams} beams");
+    }
+}
+
+#[test]
 fn b_of_lora_plus_learns_faster() {
     let base = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tiny-gated/model");
     let adapted = hook(&base, &lora(LoraOptions { loraplus_lr_ratio: 16.0, ..options() }));
@@ -384,6 +403,7 @@ fn what_a_model_cannot_do_is_refused() {
             "tiny-gated",
             Method::Selective(SelectiveOptions { weights: vec!["bias$".into()], ..Default::default() }),
         ),
+        refused("tiny-gated", Method::Selective(SelectiveOptions { last_blocks: 9, ..Default::default() })),
     ];
     assert_eq!(
         found,
@@ -396,6 +416,7 @@ fn what_a_model_cannot_do_is_refused() {
              give init_lora_weights = \"kaiming\"",
             "lm_head is no linear layer of a block: give it to lora",
             "`bias$` matches no weight of the model; names are as encoder.block.0.layer.0.layer_norm.weight",
+            "last_blocks is 9, but the model's stacks have 2 blocks: at most that many can be the last ones",
         ]
     );
 }

@@ -41,9 +41,6 @@ pub fn method(method: &Method, tokenizer: &Tokenizer) -> Result<Method> {
     if let Method::Prompt(options) = &mut method
         && let Some(text) = &options.prompt_tuning_init_text
     {
-        if !options.init_tokens.is_empty() {
-            bail!("method: init_tokens and prompt_tuning_init_text are both there: give one of them");
-        }
         options.init_tokens = tokenizer.encode(text, usize::MAX)?.ids;
     }
     Ok(method)

@@ -130,6 +130,12 @@ impl Kind for PromptOptions {
         if self.prompt_tuning_init_text.as_deref().is_some_and(|text| text.trim().is_empty()) {
             problems.push(("prompt_tuning_init_text", "is empty".to_owned()));
         }
+        if self.prompt_tuning_init_text.is_some() && !self.init_tokens.is_empty() {
+            problems.push((
+                "init_tokens",
+                "is there beside prompt_tuning_init_text: give one of them".to_owned(),
+            ));
+        }
         if !is_text && has_text {
             let what = "is there, but prompt_tuning_init is not \"text\"";
             problems.push(("prompt_tuning_init_text", what.to_owned()));

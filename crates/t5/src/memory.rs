@@ -26,7 +26,7 @@ pub struct Activations {
 pub struct Generation {
     /// The largest part of the encoder, over all sources.
     pub encoding: f64,
-    /// Keys and values: of the sources, and of each slot's new tokens.
+    /// Keys and values: of the sources, of each slot's new tokens, and of the prefixes before both.
     pub cache: f64,
     /// What the next token is chosen by.
     pub logits: f64,

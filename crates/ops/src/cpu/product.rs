@@ -48,23 +48,24 @@ impl Product {
         }
     }
 
-    /// Has `part` make the product of size (rows, inner, columns) on so many threads, each in whole multiples of `unit` of
-    /// the rows or of the columns.
+    /// Has `part` make the product of size (rows, inner, columns) in so many parts along rows and columns at most, each a
+    /// whole multiple of `unit` of both.
     pub fn share(
         self,
         [m, k, n]: [usize; 3],
-        threads: usize,
+        [along_rows, along_columns]: [usize; 2],
         unit: usize,
         part: impl Fn(Self, [usize; 3]) + Sync,
     ) {
-        if threads == 1 {
+        if along_rows * along_columns <= 1 {
             return part(self, [m, k, n]);
         }
-        let along_rows = m > n;
-        let parts: Vec<_> = blocks(m.max(n), m.max(n).div_ceil(threads), unit).collect();
-        parts.into_par_iter().for_each(|(first, len)| match along_rows {
-            true => part(self.at(first, 0, 0), [len, k, n]),
-            false => part(self.at(0, 0, first), [m, k, len]),
+        let cut = |len: usize, parts: usize| blocks(len, len.div_ceil(parts), unit);
+        let parts: Vec<_> = cut(m, along_rows)
+            .flat_map(|rows| cut(n, along_columns).map(move |columns| (rows, columns)))
+            .collect();
+        parts.into_par_iter().for_each(|((row, rows), (column, columns))| {
+            part(self.at(row, 0, column), [rows, k, columns]);
         });
     }
 }

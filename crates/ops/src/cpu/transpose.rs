@@ -7,9 +7,11 @@ const SIDE: usize = 8;
 
 /// A copy of x in which the values of a column follow one another: (cols, rows).
 pub(super) fn transposed(x: Rows) -> Vec<f32> {
-    let mut copy = scratch(x.rows * x.cols);
+    let Rows { data, rows, cols, stride } = x;
+    assert!(rows == 0 || data.len() >= (rows - 1) * stride + cols, "rows lie within their slice");
+    let mut copy = scratch(rows * cols);
     // SAFETY: the rows lie in their slice, and the copy has room for them.
-    unsafe { transpose(x.data.as_ptr(), x.stride, [x.rows, x.cols], copy.as_mut_ptr(), x.rows) };
+    unsafe { transpose(data.as_ptr(), stride, [rows, cols], copy.as_mut_ptr(), rows) };
     copy
 }
 
@@ -31,13 +33,53 @@ pub(super) unsafe fn transpose(
         return unsafe { avx2::transpose(from, stride, size, to, to_stride) };
     }
     // SAFETY: the caller's.
-    unsafe { each(from, stride, size, to, to_stride) };
+    unsafe {
+        blocks(from, stride, size, to, to_stride, |from, to| each(from, stride, [SIDE; 2], to, to_stride));
+    }
+}
+
+/// Whole blocks by `block`, what is left of them value by value.
+///
+/// # Safety
+/// As for [`transpose`].
+#[inline(always)]
+unsafe fn blocks(
+    from: *const f32,
+    stride: usize,
+    [rows, cols]: [usize; 2],
+    to: *mut f32,
+    to_stride: usize,
+    block: impl Fn(*const f32, *mut f32),
+) {
+    // Two blocks fill a line of the copy.
+    for pair in (0..rows).step_by(2 * SIDE) {
+        for j in (0..cols).step_by(SIDE) {
+            if j.is_multiple_of(2 * SIDE) {
+                // The rows that come next: each is too short for the hardware to foresee.
+                for row in pair + 2 * SIDE..pair + 4 * SIDE {
+                    fetch(from.wrapping_add(row * stride + j));
+                }
+            }
+            for i in (pair..rows.min(pair + 2 * SIDE)).step_by(SIDE) {
+                let size = [SIDE.min(rows - i), SIDE.min(cols - j)];
+                // SAFETY: the caller's.
+                unsafe {
+                    let (from, to) = (from.add(i * stride + j), to.add(j * to_stride + i));
+                    match size {
+                        [SIDE, SIDE] => block(from, to),
+                        _ => each(from, stride, size, to, to_stride),
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Value by value.
 ///
 /// # Safety
 /// As for [`transpose`].
+#[inline(always)]
 unsafe fn each(from: *const f32, stride: usize, [rows, cols]: [usize; 2], to: *mut f32, to_stride: usize) {
     for j in 0..cols {
         for i in 0..rows {
@@ -47,46 +89,40 @@ unsafe fn each(from: *const f32, stride: usize, [rows, cols]: [usize; 2], to: *m
     }
 }
 
+/// Has the line on its way to the second-level cache.
+#[inline(always)]
+fn fetch(x: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and it takes any address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(x.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = x;
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
-        __m256, _MM_HINT_T1, _mm_loadu_ps, _mm_prefetch, _mm256_castps128_ps256, _mm256_insertf128_ps,
-        _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+        __m256, _mm_loadu_ps, _mm256_castps128_ps256, _mm256_insertf128_ps, _mm256_shuffle_ps,
+        _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
     };
 
-    use super::{SIDE, each};
+    use super::blocks;
 
     /// # Safety
-    /// As for [`super::transpose`].
+    /// As for [`super::transpose`], and AVX2 must be there.
     #[target_feature(enable = "avx2")]
     pub unsafe fn transpose(
         from: *const f32,
         stride: usize,
-        [rows, cols]: [usize; 2],
+        size: [usize; 2],
         to: *mut f32,
         to_stride: usize,
     ) {
-        // Two blocks fill a line of the copy.
-        for pair in (0..rows).step_by(2 * SIDE) {
-            for j in (0..cols).step_by(SIDE) {
-                if j.is_multiple_of(2 * SIDE) {
-                    // The rows that come next: each is too short for the hardware to foresee.
-                    for row in pair + 2 * SIDE..pair + 4 * SIDE {
-                        _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(row * stride + j).cast());
-                    }
-                }
-                for i in (pair..rows.min(pair + 2 * SIDE)).step_by(SIDE) {
-                    let size = [SIDE.min(rows - i), SIDE.min(cols - j)];
-                    // SAFETY: the caller's.
-                    unsafe {
-                        let (from, to) = (from.add(i * stride + j), to.add(j * to_stride + i));
-                        match size {
-                            [SIDE, SIDE] => block(from, stride, to, to_stride),
-                            _ => each(from, stride, size, to, to_stride),
-                        }
-                    }
-                }
-            }
+        // SAFETY: the caller's.
+        unsafe {
+            blocks(from, stride, size, to, to_stride, |from, to| block(from, stride, to, to_stride));
         }
     }
 

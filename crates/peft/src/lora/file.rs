@@ -59,7 +59,11 @@ pub(crate) fn read(config: &ConfigFile) -> Result<Method> {
     }
     let layers = match config.get("layers_to_transform") {
         Some(layer @ Value::Number(_)) => {
-            vec![config.parse("layers_to_transform", layer, "the number of a layer")?]
+            // As for the rank, 3.0 is a whole number.
+            let whole = layer.as_f64().filter(|layer| *layer >= 0.0 && layer.fract() == 0.0);
+            let what =
+                || config.fail(format!("layers_to_transform is {layer}; expected the number of a layer"));
+            vec![whole.ok_or_else(what)? as usize]
         }
         _ => config.parsed("layers_to_transform", "the numbers of layers")?.unwrap_or_default(),
     };

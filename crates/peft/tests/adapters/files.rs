@@ -136,6 +136,10 @@ fn values_that_are_no_settings_are_refused() {
         (json!({ "lora_alpha": null }), "there is no lora_alpha"),
         (json!({ "layers_to_transform": -1 }), "layers_to_transform is -1; expected the number of a layer"),
         (json!({ "layers_to_transform": 0.5 }), "layers_to_transform is 0.5; expected the number of a layer"),
+        (
+            json!({ "layers_to_transform": ["a"] }),
+            r#"layers_to_transform is ["a"]; expected the numbers of layers"#,
+        ),
         (json!({ "lora_dropout": 1.0 }), "lora_dropout is 1, not in [0, 1)"),
         (json!({ "target_modules": null }), "there is no target_modules"),
         (json!({ "target_modules": 3 }), "target_modules is neither a list of names nor a pattern"),

@@ -25,8 +25,8 @@ const COLUMNS: usize = 256;
 /// Rows of a that are packed at a time.
 const ROWS: usize = 1024;
 
-/// Sizes (rows, inner, columns) from which on the tiles are faster than vectors: smaller products are all packing. Where b's
-/// rows are contiguous, vectors need little of it, and are faster for longer.
+/// Sizes (rows, inner, columns) from which on the tiles are faster than the `gemm` crate: smaller products are all packing. Where
+/// b's rows are contiguous, `gemm` packs nothing, and is faster for longer.
 const LEAST: [usize; 3] = [32, 48, 96];
 const LEAST_BY_ROWS: [usize; 3] = [64, 96, 64];
 
@@ -53,8 +53,10 @@ thread_local!(static PACKED: RefCell<[Vec<Line>; 2]> = const { RefCell::new([Vec
 /// [`available`] must hold, the operands must have this size, which is not zero, y's rows must be valid for reads and
 /// writes, and nothing else may touch them meanwhile.
 pub(super) unsafe fn run(product: Product, size: [usize; 3], threads: usize) {
+    let [m, _, n] = size;
+    let parts = if m > n { [threads, 1] } else { [1, threads] };
     // SAFETY: the caller's.
-    product.share(size, threads, SIDE, |product, size| unsafe { part(product, size) });
+    product.share(size, parts, SIDE, |product, size| unsafe { part(product, size) });
 }
 
 /// On this thread.
@@ -227,6 +229,7 @@ mod tests {
             }
             // A part left out would be 4e-6 and more.
             let [tiles, vectors] = errors;
+            assert!(vectors < 1e-6, "{size:?}: vectors are {vectors:e} of the terms off");
             assert!(tiles < 1.5 * vectors + 2e-7, "{size:?}: {tiles:e} of the terms, vectors {vectors:e}");
         }
     }

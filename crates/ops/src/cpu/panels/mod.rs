@@ -1,4 +1,5 @@
-//! Products on the vector units: b packed into panels, a read as it lies, sums in registers.
+//! Products on the vector units: b packed into panels where it is read often, a read as it lies unless that is too far
+//! apart, sums in registers.
 //!
 //! The scheme is that of Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication", without the
 //! packing of a: a tile reads one value of each of its rows at a time, and spreads it over a vector, wherever it lies.
@@ -25,6 +26,10 @@ const KEPT: usize = 64 * 1024;
 const NEAR: usize = 4096;
 /// Up to so many rows, b is not read often enough to be packed.
 const FEW: usize = 2 * ROWS;
+/// The least multiply-adds to a thread: the sharing itself takes the time of so many.
+const SHARED: usize = 256 * 1024;
+/// Inner indices that lie multiples of so many values apart share a few lines of the first-level cache.
+const ALIASED: usize = 512;
 /// An a whose rows lie across the memory, over more values than these, is turned first: its lines would be read from afar,
 /// a few values at a time.
 const SPANNED: usize = 256 * 1024;
@@ -46,8 +51,18 @@ thread_local! {
 /// The operands must have this size, y's rows must be valid for reads and writes, and nothing else may touch them
 /// meanwhile.
 pub(super) unsafe fn run(product: Product, size: [usize; 3], threads: usize) {
+    let along = |x: &Operand| x.lane == 1 || x.inner == 1;
+    assert!(along(&product.a) && along(&product.b), "operands that follow one of their axes");
+    let [m, k, n] = size;
+    let threads = threads.min(m * k * n / SHARED).max(1);
+    // Along the columns first: each thread then packs a part of b that no other one needs.
+    let along_columns = threads.min(n.div_ceil(4 * Line::LEN)).max(1);
+    let parts = [threads.div_ceil(along_columns), along_columns];
     let arch = pulp::Arch::new();
-    product.share(size, threads, Line::LEN, |product, size| arch.dispatch(Part { product, size }));
+    product.share(size, parts, Line::LEN, |product, size| {
+        // SAFETY: the caller's; parts are disjoint.
+        arch.dispatch(unsafe { Part::new(product, size) });
+    });
 }
 
 /// What one thread makes.
@@ -56,12 +71,20 @@ struct Part {
     size: [usize; 3],
 }
 
+impl Part {
+    /// # Safety
+    /// As for [`run`], until the part is made.
+    unsafe fn new(product: Product, size: [usize; 3]) -> Self {
+        Self { product, size }
+    }
+}
+
 impl WithSimd for Part {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // SAFETY: whoever calls `run` answers for the operands and for y.
+        // SAFETY: whoever made the part answers for the operands and for y.
         unsafe {
             match vectors::<S>() {
                 4 => self.blocks::<S, 4>(simd),
@@ -85,9 +108,8 @@ impl Part {
                 let depth = depth.min(k);
                 let part = self.product.at(0, inner, column);
                 // A b whose vectors are whole and few can be read where it lies.
-                let lies = part.b.lane == 1
-                    && (m <= FEW || columns <= panel)
-                    && columns.is_multiple_of(S::F32_LANES);
+                let is_near = columns <= panel && !part.b.inner.is_multiple_of(ALIASED);
+                let lies = part.b.lane == 1 && (m <= FEW || is_near) && columns.is_multiple_of(S::F32_LANES);
                 // SAFETY: the caller's; the buffer has room for the block.
                 unsafe {
                     let (b, between, step) = if lies {
@@ -121,8 +143,11 @@ unsafe fn rows<S: Simd, const C: usize>(
 ) {
     let panel = C * S::F32_LANES;
     // All of a b that fits into the first-level cache goes by a few rows at a time: y is written as it lies.
-    let kept = if columns * depth <= NEAR { ROWS } else { (KEPT / depth.max(1)).next_multiple_of(ROWS) };
     let turns = product.a.lane == 1 && product.a.inner * depth > SPANNED;
+    let kept = match columns * depth <= NEAR && !turns {
+        true => ROWS,
+        false => (KEPT / depth.max(1)).next_multiple_of(ROWS),
+    };
     for first in (0..m).step_by(kept) {
         let end = m.min(first + kept);
         let mut product = product.at(first, 0, 0);
@@ -150,21 +175,27 @@ mod tests {
 
     const GAP: usize = 2;
 
-    fn values(len: usize) -> Vec<f32> {
-        (0..len).map(|i| ((i * 7919 + 13) % 10007) as f32 / 5003.5 - 1.0).collect()
+    /// A matrix of lanes by the inner size; between its rows in memory lie [`GAP`] values that are not to be read.
+    fn matrix(lanes: usize, inner: usize, across: bool) -> (Vec<f32>, [usize; 2]) {
+        let (rows, row) = if across { (inner, lanes) } else { (lanes, inner) };
+        let stride = row + GAP;
+        let value = |i: usize| ((i * 7919 + 13) % 10007) as f32 / 5003.5 - 1.0;
+        let values = (0..rows * stride).map(|i| if i % stride < row { value(i) } else { f32::NAN });
+        (values.collect(), if across { [1, stride] } else { [stride, 1] })
     }
 
     /// a b, or what is added to ones, between whose rows lie [`GAP`] ones, against plain loops.
-    fn check(run: &dyn Fn(Part), [m, k, n]: [usize; 3], [a_turned, b_turned, accumulate]: [bool; 3]) {
-        let (a, b) = (values(m * k), values(k * n));
+    fn check(
+        run: &dyn Fn(Product, [usize; 3]),
+        size: [usize; 3],
+        [a_across, b_across, accumulate]: [bool; 3],
+    ) {
+        let [m, k, n] = size;
+        let ((a, a_strides), (b, b_strides)) = (matrix(m, k, a_across), matrix(n, k, b_across));
         let mut y = vec![1.0; m * (n + GAP)];
-        let operand = |data: &[f32], lanes: usize, turned: bool| {
-            let (lane, inner) = if turned { (1, lanes) } else { (k, 1) };
-            Operand { data: data.as_ptr(), lane, inner }
-        };
-        let (x, w) = (operand(&a, m, a_turned), operand(&b, n, b_turned));
-        let product = Product { y: y.as_mut_ptr(), stride: n + GAP, a: x, b: w, scale: 0.5, accumulate };
-        run(Part { product, size: [m, k, n] });
+        let operand = |data: &[f32], [lane, inner]: [usize; 2]| Operand { data: data.as_ptr(), lane, inner };
+        let (x, w) = (operand(&a, a_strides), operand(&b, b_strides));
+        run(Product { y: y.as_mut_ptr(), stride: n + GAP, a: x, b: w, scale: 0.5, accumulate }, size);
         for (i, row) in y.chunks_exact(n + GAP).enumerate() {
             assert_eq!(row[n..], [1.0; GAP], "behind row {i} of {m} x {k} x {n}");
             for j in (i % 3..n).step_by(if m * k * n > 1_000_000 { 11 } else { 1 }) {
@@ -179,33 +210,49 @@ mod tests {
         }
     }
 
-    fn check_sizes(run: &dyn Fn(Part)) {
-        // Parts of tiles and panels, few rows, a deep product, several blocks of columns, an a that is turned first.
+    fn check_sizes(run: &dyn Fn(Product, [usize; 3])) {
+        // Parts of tiles and panels, few rows, a deep product, several blocks of columns, a b that aliases, an a that is
+        // turned first, nothing at all.
         let sizes = [
             [1, 1, 1],
             [6, 8, 64],
             [7, 5, 65],
             [12, 70, 192],
             [20, 64, 33],
+            [1, 1100, 70],
             [13, 1100, 40],
             [9, 30, 1100],
+            [70, 20, 510],
             [600, 450, 70],
+            [600, 450, 4],
+            [5, 0, 70],
+            [0, 5, 70],
+            [5, 70, 0],
         ];
         for size in sizes {
             for case in 0..8 {
                 check(run, size, [1, 2, 4].map(|bit| case & bit != 0));
             }
         }
-        check(run, [5, 0, 70], [false; 3]);
     }
 
     #[test]
     fn products_by_every_set_of_instructions_are_those_of_the_plain_loops() {
-        check_sizes(&|part| pulp::Scalar::new().vectorize(part));
-        check_sizes(&|part| pulp::Arch::new().dispatch(part));
+        // SAFETY: `check` gives operands and a y of the size.
+        let part = |product, size| unsafe { Part::new(product, size) };
+        check_sizes(&|product, size| pulp::Scalar::new().vectorize(part(product, size)));
+        check_sizes(&|product, size| pulp::Arch::new().dispatch(part(product, size)));
         #[cfg(target_arch = "x86_64")]
         if let Some(simd) = pulp::x86::V3::try_new() {
-            check_sizes(&|part| Simd::vectorize(simd, part));
+            check_sizes(&|product, size| Simd::vectorize(simd, part(product, size)));
+        }
+    }
+
+    #[test]
+    fn threads_share_a_product() {
+        for threads in [2, 3, 16] {
+            // SAFETY: `check` gives operands and a y of the size.
+            check_sizes(&|product, size| unsafe { run(product, size, threads) });
         }
     }
 }

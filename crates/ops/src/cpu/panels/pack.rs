@@ -25,7 +25,7 @@ pub(super) fn room(buffer: &mut Vec<Line>, values: usize) -> *mut f32 {
 }
 
 /// Packs b (columns, depth) into panels of so many columns, in which the values of one inner index follow one another;
-/// what is missing of the last panel is zero up to a whole vector.
+/// what is missing of the last panel is left as it was.
 ///
 /// # Safety
 /// b must have this size, and `to` room for whole panels.
@@ -35,7 +35,7 @@ pub(super) unsafe fn pack<S: Simd>(simd: S, b: Operand, depth: usize, columns: u
     // SAFETY: the caller's.
     unsafe {
         match b.inner {
-            1 => turn::<S>(b, depth, columns, panel, to),
+            1 => turn(b, depth, columns, panel, to),
             _ => copy(simd, b, depth, columns, panel, to),
         }
     }
@@ -45,21 +45,11 @@ pub(super) unsafe fn pack<S: Simd>(simd: S, b: Operand, depth: usize, columns: u
 ///
 /// # Safety
 /// As for [`pack`].
-#[inline(always)]
-unsafe fn turn<S: Simd>(b: Operand, depth: usize, columns: usize, panel: usize, to: *mut f32) {
+unsafe fn turn(b: Operand, depth: usize, columns: usize, panel: usize, to: *mut f32) {
     for first in (0..columns).step_by(panel) {
         let width = panel.min(columns - first);
-        let whole = width.next_multiple_of(S::F32_LANES);
         // SAFETY: the caller's.
-        unsafe {
-            let to = to.add(first * depth);
-            transpose(b.at(first, 0).data, b.lane, [width, depth], to, panel);
-            if whole > width {
-                for i in 0..depth {
-                    to.add(i * panel + width).write_bytes(0, whole - width);
-                }
-            }
-        }
+        unsafe { transpose(b.at(first, 0).data, b.lane, [width, depth], to.add(first * depth), panel) };
     }
 }
 
@@ -69,7 +59,6 @@ unsafe fn turn<S: Simd>(b: Operand, depth: usize, columns: usize, panel: usize, 
 /// As for [`pack`].
 #[inline(always)]
 unsafe fn copy<S: Simd>(simd: S, b: Operand, depth: usize, columns: usize, panel: usize, to: *mut f32) {
-    debug_assert_eq!(b.lane, 1, "an operand that follows one of its axes");
     for i in 0..depth {
         let row = b.at(0, i).data;
         for column in (0..columns).step_by(S::F32_LANES) {

@@ -68,12 +68,14 @@ unsafe fn sums<S: Simd, const R: usize, const C: usize>(
     unsafe {
         let (mut x, mut panel) = (a.data, b.data);
         for _ in 0..depth {
-            let vectors: [S::f32s; C] =
-                std::array::from_fn(|c| panel.add(c * S::F32_LANES).cast::<S::f32s>().read_unaligned());
+            let vectors: [S::f32s; C] = std::array::from_fn(
+                #[inline(always)]
+                |c| panel.add(c * S::F32_LANES).cast::<S::f32s>().read_unaligned(),
+            );
             for r in 0..R {
                 let x = simd.splat_f32s(*x.add(r * a.lane));
                 for c in 0..C {
-                    sums[r][c] = simd.mul_add_f32s(x, vectors[c], sums[r][c]);
+                    sums[r][c] = simd.mul_add_e_f32s(x, vectors[c], sums[r][c]);
                 }
             }
             x = x.wrapping_add(a.inner);
@@ -87,7 +89,7 @@ unsafe fn sums<S: Simd, const R: usize, const C: usize>(
                 if c + 1 < C || whole == C {
                     let place = y.add(r * stride + c * S::F32_LANES).cast::<S::f32s>();
                     place.write_unaligned(match accumulate {
-                        true => simd.mul_add_f32s(scale, sums[r][c], place.read_unaligned()),
+                        true => simd.mul_add_e_f32s(scale, sums[r][c], place.read_unaligned()),
                         false => simd.mul_f32s(scale, sums[r][c]),
                     });
                 }
@@ -98,7 +100,7 @@ unsafe fn sums<S: Simd, const R: usize, const C: usize>(
             for r in 0..R {
                 let rest = std::slice::from_raw_parts_mut(y.add(r * stride + first), width - first);
                 let sum = match accumulate {
-                    true => simd.mul_add_f32s(scale, sums[r][C - 1], simd.partial_load_f32s(rest)),
+                    true => simd.mul_add_e_f32s(scale, sums[r][C - 1], simd.partial_load_f32s(rest)),
                     false => simd.mul_f32s(scale, sums[r][C - 1]),
                 };
                 simd.partial_store_f32s(rest, sum);
@@ -113,7 +115,7 @@ fn fetch(y: *mut f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 has the instruction, and it takes any address.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(y.cast());
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(y.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = y;

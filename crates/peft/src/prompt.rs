@@ -122,6 +122,9 @@ impl Kind for PromptOptions {
         if self.num_virtual_tokens == 0 {
             problems.push(("num_virtual_tokens", "must be at least 1".to_owned()));
         }
+        if self.num_virtual_tokens > 16_384 {
+            problems.push(("num_virtual_tokens", "must be at most 16384".to_owned()));
+        }
         let is_text = self.prompt_tuning_init == PromptStart::Text;
         let has_text = self.prompt_tuning_init_text.is_some() || !self.init_tokens.is_empty();
         if is_text && !has_text {
@@ -136,9 +139,11 @@ impl Kind for PromptOptions {
                 "is there beside prompt_tuning_init_text: give one of them".to_owned(),
             ));
         }
-        if !is_text && has_text {
-            let what = "is there, but prompt_tuning_init is not \"text\"";
+        let what = "is there, but prompt_tuning_init is not \"text\"";
+        if !is_text && self.prompt_tuning_init_text.is_some() {
             problems.push(("prompt_tuning_init_text", what.to_owned()));
+        } else if !is_text && has_text {
+            problems.push(("init_tokens", what.to_owned()));
         }
         problems
     }

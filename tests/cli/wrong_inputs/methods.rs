@@ -62,6 +62,8 @@ fn values_that_a_kind_cannot_have() {
     assert_snapshot!(problems("kind='prompt',prompt_tuning_init_text='Hi'"), @r#"  method.prompt_tuning_init_text: is there, but prompt_tuning_init is not "text""#);
     assert_snapshot!(problems("kind='prompt',prompt_tuning_init='text',prompt_tuning_init_text=' '"), @"  method.prompt_tuning_init_text: is empty");
     assert_snapshot!(problems("kind='prompt',prompt_tuning_init='text',prompt_tuning_init_text='Hi',init_tokens=[5]"), @"  method.init_tokens: is there beside prompt_tuning_init_text: give one of them");
+    assert_snapshot!(problems("kind='prompt',init_tokens=[5]"), @r#"  method.init_tokens: is there, but prompt_tuning_init is not "text""#);
+    assert_snapshot!(problems("kind='dora',rank=100000"), @"  method.rank: must be at most 16384, more than the sides of any layer of T5");
     assert_snapshot!(problems("kind='prefix',attentions=['decodr']"), @"  method.attentions: `decodr` is not known; did you mean `decoder`? Known are decoder, encoder, cross");
     assert_snapshot!(problems("kind='prefix',attentions=[]"), @"  method.attentions: is empty: name at least one of decoder, encoder, cross");
     assert_snapshot!(problems("kind='bottleneck',reduction_factor=0,after=['attn'],reads='strem'"), @"
@@ -77,7 +79,7 @@ fn values_that_a_kind_cannot_have() {
 fn what_the_model_does_not_have() {
     assert_snapshot!(train("kind='ia3',target_modules=['query']"), @r#"1: error: target_modules ["query"] match no layer of the model; its layers end in k, o, q, v, wi_0, wi_1, wo"#);
     assert_snapshot!(train("kind='selective',weights=['norm$']"), @"1: error: `norm$` matches no weight of the model; names are as encoder.block.0.layer.0.layer_norm.weight");
-    assert_snapshot!(train("kind='selective',last_blocks=9"), @"1: error: last_blocks is 9, but the model's stacks have 2 blocks: at most that many can be the last ones");
+    assert_snapshot!(train("kind='selective',last_blocks=9"), @"1: error: last_blocks is 9, but the model's stacks have 3 blocks: at most that many can be the last ones");
     assert_snapshot!(train("kind='selective',biases=['query']"), @r#"1: error: biases ["query"] match no layer of the model; its layers end in k, o, q, v, wi_0, wi_1, wo"#);
     assert_snapshot!(train("kind='lora',modules_to_save=['query']"), @"1: error: modules_to_save has query, which no weight's name ends in");
     assert_snapshot!(train("kind='lora',trainable_token_indices=[3000]"), @"1: error: trainable_token_indices: 3000 is past the vocabulary of 1088");

@@ -99,10 +99,13 @@ pub fn combine(adapters: &[(f64, &AdapterFile)], by: Combination) -> Result<Comb
         .collect();
     let ranks = adapters.iter().map(|(_, file)| options(file).map(greatest_rank));
     let ranks = ranks.collect::<Result<Vec<usize>>>()?;
-    let rank = new_rank(&ranks, by);
+    let most = new_rank(&ranks, by);
+    let pairs = (0..).zip(&layers).map(|(site, layer)| by.pair(&parts(adapters, layer)?, layer, most, site));
+    let pairs = pairs.collect::<Result<Vec<_>>>()?;
+    // No update has a rank above the smaller side of its layer, whatever is asked for.
+    let rank = pairs.iter().map(|[a, _]| a.dims()[0]).max().unwrap_or(most);
     let mut tensors = Vec::new();
-    for (site, layer) in (0..).zip(&layers) {
-        let [a, b] = by.pair(&parts(adapters, layer)?, layer, rank, site)?;
+    for (layer, [a, b]) in layers.iter().zip(pairs) {
         let [a_name, b_name] = lora::names(layer);
         // A layer of a smaller rank fills up with zeros, as in peft.
         tensors.push((a_name, a.pad_with_zeros(0, 0, rank - a.dim(0)?)?.contiguous()?));

@@ -133,6 +133,8 @@ impl LoraOptions {
         };
         let positive = |x: f64| x > 0.0 && x.is_finite();
         put(self.rank == 0, "rank", "must be at least 1");
+        let widest = "must be at most 16384, more than the sides of any layer of T5";
+        put(self.rank > 16_384, "rank", widest);
         put(!positive(self.alpha), "alpha", "must be a positive number");
         put(!(0.0..1.0).contains(&self.dropout), "dropout", "must lie in [0, 1)");
         put(self.rank_pattern.values().any(|&rank| rank == 0), "rank_pattern", "has a rank of 0");

@@ -67,6 +67,17 @@ fn combinations_are_pefts() {
     check("ties_svd", &combined("other_rank", Combination::Ties { density: 0.4, rank: Some(5) }));
 }
 
+#[test]
+fn a_rank_above_the_sides_of_a_layer_is_cut_to_them() {
+    let whole = combined("other_rank", Combination::Svd { rank: Some(9999) });
+    let sides = whole.tensors().iter().map(|(_, tensor)| *tensor.dims().iter().min().unwrap());
+    assert_eq!(sides.max(), Some(whole.options().rank));
+    let exact = updates(&combined("other_rank", Combination::Concatenation));
+    for (layer, found) in updates(&whole) {
+        assert!(far(&found, &exact[&layer]) < 2e-5, "{layer}");
+    }
+}
+
 /// scale B A of each layer.
 fn own_updates(file: &AdapterFile) -> HashMap<String, Tensor> {
     updates(&combine(&[(1.0, file)], Combination::Concatenation).unwrap())

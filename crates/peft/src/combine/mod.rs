@@ -102,8 +102,9 @@ pub fn combine(adapters: &[(f64, &AdapterFile)], by: Combination) -> Result<Comb
     let most = new_rank(&ranks, by);
     let pairs = (0..).zip(&layers).map(|(site, layer)| by.pair(&parts(adapters, layer)?, layer, most, site));
     let pairs = pairs.collect::<Result<Vec<_>>>()?;
-    // No update has a rank above the smaller side of its layer, whatever is asked for.
-    let rank = pairs.iter().map(|[a, _]| a.dims()[0]).max().unwrap_or(most);
+    // What is cut has no rank above the smaller side of a layer, whatever is asked for.
+    let greatest = pairs.iter().map(|[a, _]| a.dims()[0]).max().unwrap_or(most);
+    let rank = if by.cut().is_some() { greatest } else { most };
     let mut tensors = Vec::new();
     for (layer, [a, b]) in layers.iter().zip(pairs) {
         let [a_name, b_name] = lora::names(layer);

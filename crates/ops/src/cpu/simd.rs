@@ -35,6 +35,23 @@ pub fn instructions() -> &'static str {
     }
 }
 
+/// Has the line of x on its way to the first-level cache, or to the second. Nothing is read: x may lie anywhere.
+#[inline(always)]
+pub(crate) fn fetch<const LEVEL: usize>(x: *const f32) {
+    const { assert!(LEVEL == 1 || LEVEL == 2) };
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and it takes any address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        match LEVEL {
+            1 => _mm_prefetch::<_MM_HINT_T0>(x.cast()),
+            _ => _mm_prefetch::<_MM_HINT_T1>(x.cast()),
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = x;
+}
+
 const LANES: usize = 64;
 
 /// The sum of f(x_i, y_i), in lanes, so that it vectorises.

@@ -2,6 +2,7 @@
 
 use super::dots::Rows;
 use super::scratch;
+use super::simd::fetch;
 
 const SIDE: usize = 8;
 
@@ -57,7 +58,7 @@ unsafe fn blocks(
             if j.is_multiple_of(2 * SIDE) {
                 // The rows that come next: each is too short for the hardware to foresee.
                 for row in pair + 2 * SIDE..pair + 4 * SIDE {
-                    fetch(from.wrapping_add(row * stride + j));
+                    fetch::<2>(from.wrapping_add(row * stride + j));
                 }
             }
             for i in (pair..rows.min(pair + 2 * SIDE)).step_by(SIDE) {
@@ -87,18 +88,6 @@ unsafe fn each(from: *const f32, stride: usize, [rows, cols]: [usize; 2], to: *m
             unsafe { *to.add(j * to_stride + i) = *from.add(i * stride + j) };
         }
     }
-}
-
-/// Has the line on its way to the second-level cache.
-#[inline(always)]
-fn fetch(x: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has the instruction, and it takes any address.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(x.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = x;
 }
 
 #[cfg(target_arch = "x86_64")]

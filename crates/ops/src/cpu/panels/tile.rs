@@ -4,6 +4,7 @@ use pulp::Simd;
 
 use super::ROWS;
 use crate::cpu::product::Product;
+use crate::cpu::simd::fetch;
 
 /// y, or what is added to it, for `rows` rows and `width` columns of one panel; b's vectors of one inner index lie
 /// `step` values behind those of the one before.
@@ -60,7 +61,7 @@ unsafe fn sums<S: Simd, const R: usize, const C: usize>(
 ) {
     for r in 0..R {
         for c in 0..C {
-            fetch(y.wrapping_add(r * stride + c * S::F32_LANES));
+            fetch::<1>(y.wrapping_add(r * stride + c * S::F32_LANES));
         }
     }
     let mut sums = [[simd.splat_f32s(0.0); C]; R];
@@ -107,16 +108,4 @@ unsafe fn sums<S: Simd, const R: usize, const C: usize>(
             }
         }
     }
-}
-
-/// Has the line of y on its way to the first-level cache while the sums are made.
-#[inline(always)]
-fn fetch(y: *mut f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has the instruction, and it takes any address.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(y.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = y;
 }
